@@ -86,7 +86,7 @@ struct List {
     len: u32,
 }
 
-/// The table. `len() <= capacity`; slots are allocated as they are first used and reused ever after.
+/// The table. `len() <= capacity`; slots are used from the front, and reused ever after.
 pub struct FlowTable<T> {
     index: HashTable<u32>,
     slots: Vec<Slot<T>>,
@@ -98,9 +98,13 @@ pub struct FlowTable<T> {
 impl<T> FlowTable<T> {
     /// For at most `capacity` flows.
     pub fn new(capacity: u32) -> Self {
+        // All at once, and used from the front: memory that was never written takes no page, and nothing is moved, which for a million
+        // flows takes longer than a link has buffers. Where the system does not promise so much, they grow as they are used.
+        let mut slots = Vec::new();
+        let _ = slots.try_reserve_exact(capacity as usize);
         Self {
             index: HashTable::with_capacity(capacity as usize),
-            slots: Vec::new(),
+            slots,
             free: NONE,
             capacity,
             lists: [List { first: NONE, last: NONE, len: 0 }; CLASSES],
@@ -154,6 +158,12 @@ impl<T> FlowTable<T> {
             return None;
         }
         slot.entry.as_mut().map(|(_, _, flow)| flow)
+    }
+
+    /// Hash of its key, if it still lives.
+    pub fn hash(&self, id: FlowId) -> Option<u64> {
+        self.get(id)?;
+        self.slots[id.slot as usize].entry.as_ref().map(|(_, hash, _)| *hash)
     }
 
     /// Adds a flow whose key is not in the table.
@@ -334,6 +344,7 @@ mod tests {
         let mut table = FlowTable::new(10);
         let id = insert(&mut table, 1, Class::Opening).expect("room");
         assert_eq!(find(&table, 1), Some(id));
+        assert_eq!((table.hash(id), table.hash(FlowId { generation: 9, ..id })), (Some(key(1).0), None));
         assert_eq!(table.get_mut(id), Some(&mut 1));
         assert_eq!(table.remove(id), Some(1));
         assert_eq!((find(&table, 1), table.remove(id)), (None, None));

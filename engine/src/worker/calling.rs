@@ -1,6 +1,7 @@
 //! Calling a flow, and what every call asks for afterwards: its events and jobs handed on, its memory, phase and share counted, its
 //! place in the table and its alarm set.
 
+use tcp_stack::Duration;
 use wireglass_core::flow::{Context, Flow, Gathered};
 use wireglass_core::flow_table::FlowId;
 use wireglass_core::packet::Headers;
@@ -10,6 +11,10 @@ use wireglass_core::reason::Reason;
 use super::Worker;
 use super::events::EventLog;
 use crate::handshake_pool;
+
+/// For so long after a flow that goes by has become the last used one of its class, its frames do not make it so again: they would
+/// write into its neighbours of the list, whose lines are not in the cache. Nobody has to know it more exactly.
+const TOUCH: Duration = Duration::from_millis(100);
 
 impl<IO: Io> Worker<IO> {
     /// Does what all the frames of this turn have brought, flow by flow.
@@ -36,7 +41,12 @@ impl<IO: Io> Worker<IO> {
         match entry.flow.gather(&self.cx, from, frame, headers) {
             Gathered::GoesBy(frame) => {
                 let class = entry.flow.class(0);
-                self.table.touch(id, class);
+                if entry.touched + TOUCH <= self.cx.now {
+                    entry.touched = self.cx.now;
+                    self.table.touch(id, class);
+                } else {
+                    self.table.reclass(id, class);
+                }
                 self.cx.show_frame(&frame);
                 self.cx.forward(port.opposite(), frame);
             }
@@ -76,9 +86,11 @@ impl<IO: Io> Worker<IO> {
         self.cx.account(std::mem::replace(&mut entry.held, holds), holds);
         let (after, class) = (entry.flow.phase(), entry.flow.class(holds));
         if over {
-            self.refused.note(self.cx.now, entry.hash, entry.flow.afterwards(), &self.cx.counters);
+            let (afterwards, generation) = (entry.flow.afterwards(), entry.generation);
             self.cx.counters.flows(before).dec();
-            let generation = entry.generation;
+            if let Some(hash) = self.table.hash(id) {
+                self.refused.note(self.cx.now, hash, afterwards, &self.cx.counters);
+            }
             self.forget(id);
             self.generations.end(&mut self.cx, generation);
             return;
@@ -95,6 +107,7 @@ impl<IO: Io> Worker<IO> {
         }
         // Timers and replies are no life of a flow.
         if spoke {
+            entry.touched = self.cx.now;
             self.table.touch(id, class);
         } else {
             self.table.reclass(id, class);
@@ -128,5 +141,18 @@ pub(super) fn hand_on<IO: Io>(
         let submitted = pool.submit(id, cx.client, job);
         debug_assert!(submitted.is_ok(), "flows leave no more jobs than the pool has room for");
         cx.counters.handshake_queue.set(pool.handshakes.outstanding() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wireglass_core::memory_port::MemoryIo;
+
+    use crate::worker::Entry;
+
+    /// What the table keeps of each flow, besides 72 bytes of key, hash and links; a bound, so that growth is a decision.
+    #[test]
+    fn entries_stay_small() {
+        assert!(size_of::<Entry<MemoryIo>>() <= 240);
     }
 }

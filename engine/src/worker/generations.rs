@@ -2,7 +2,6 @@
 //! began with.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcp_stack::Instant;
@@ -34,8 +33,32 @@ pub(super) struct Generations {
     older: VecDeque<Generation>,
     /// Whose settings the context has.
     in_context: u32,
+    /// Ports that are intercepted by any of them.
+    looked_at: PortSet,
     /// What was intercepted, and since when; the newest last.
     intercepted: Vec<(Ports, Instant)>,
+}
+
+/// A bit for each port: every frame asks for two.
+struct PortSet(Box<[u64; 1 << 10]>);
+
+impl PortSet {
+    fn of<'a>(all: impl Iterator<Item = &'a Generation>) -> Self {
+        let mut bits = Box::new([0; 1 << 10]);
+        for generation in all {
+            match generation.shared.policy.ports() {
+                Ports::Any => bits.fill(u64::MAX),
+                Ports::Only(ports) => {
+                    ports.iter().for_each(|port| bits[usize::from(port >> 6)] |= 1 << (port & 63));
+                }
+            }
+        }
+        Self(bits)
+    }
+
+    fn has(&self, port: u16) -> bool {
+        self.0[usize::from(port >> 6)] >> (port & 63) & 1 != 0
+    }
 }
 
 impl Generations {
@@ -43,7 +66,8 @@ impl Generations {
         let intercepted = vec![(first.policy.ports().clone(), Instant::ZERO)];
         let number = generation::FIRST;
         let newest = Generation { number, shared: first, flows: 0 };
-        Self { newest, older: VecDeque::new(), in_context: number, intercepted }
+        let looked_at = PortSet::of([&newest].into_iter());
+        Self { newest, older: VecDeque::new(), in_context: number, looked_at, intercepted }
     }
 
     /// What flows that begin now, and frames of no flow, go by.
@@ -92,17 +116,19 @@ impl Generations {
         self.older[place].flows -= 1;
         if self.older[place].flows == 0 {
             self.older.remove(place);
+            self.note_ports();
             // Not held by the context either.
             self.enter(cx, self.newest.number);
         }
     }
 
     /// Flows to this port of either end may be in the table, or are looked at.
-    pub(super) fn is_candidate(&self, source: SocketAddr, destination: SocketAddr) -> bool {
-        let looks_at = |shared: &Shared| {
-            shared.policy.candidate(destination.port()) || shared.policy.candidate(source.port())
-        };
-        looks_at(&self.newest.shared) || self.older.iter().any(|older| looks_at(&older.shared))
+    pub(super) fn is_candidate(&self, a: u16, b: u16) -> bool {
+        self.looked_at.has(a) || self.looked_at.has(b)
+    }
+
+    fn note_ports(&mut self) {
+        self.looked_at = PortSet::of(self.older.iter().chain([&self.newest]));
     }
 
     /// Since when flows to this port have been looked at without a break, as far as it is remembered.
@@ -129,6 +155,7 @@ impl Generations {
         {
             next.flows += oldest.flows;
         }
+        self.note_ports();
         cx.shared = Arc::clone(&self.newest.shared);
         self.in_context = number;
     }

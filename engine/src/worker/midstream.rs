@@ -102,7 +102,7 @@ impl<IO: Io> Worker<IO> {
         self.flow_ids += self.steering.workers() as u64;
         self.generations.enter(&mut self.cx, self.generations.number());
         let flow = Flow::from_the_middle(&self.cx, identity, rule);
-        let entry = Entry::new(flow, hash, self.client(client.ip()), client_port, self.generations.number());
+        let entry = Entry::new(flow, self.client(client.ip()), client_port, self.generations.number());
         if let Some(id) = self.insert(hash, key, entry) {
             self.cx.counters.midstream_flows.inc();
             self.hand_over(id, port, frame, headers);

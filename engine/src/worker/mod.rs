@@ -110,8 +110,6 @@ pub struct Worker<IO: Io> {
     /// Of places without a flow.
     left_alarms: Vec<Alarm>,
     hasher: KeyHasher,
-    /// The last frame's key and its hash: frames of one flow come one after the other.
-    last: Option<(FlowKey, u64)>,
     /// In this turn, the last frame's flow.
     last_flow: Option<FlowId>,
     /// By port: the last flow of which two frames came in a row, and how the next one is known.
@@ -149,14 +147,14 @@ pub struct Worker<IO: Io> {
 struct Entry<IO: Io> {
     flow: Flow<IO>,
     alarm: Alarm,
-    /// Of its key.
-    hash: u64,
     /// Hash of its client's network, by which flows are counted.
     client: u64,
     /// It counts as its client's: it has been established.
     counts: bool,
     /// How it lies on its wire.
     orientation: Orientation,
+    /// When it last became the last used one of its class.
+    touched: Instant,
     /// Bytes of memory that it counts with.
     held: usize,
     /// Number of the generation of settings that it goes by.
@@ -193,7 +191,6 @@ impl<IO: Io> Worker<IO> {
             wheel: TimerWheel::new(now),
             left_alarms: Vec::new(),
             hasher: KeyHasher::new(secrets.flow_hash),
-            last: None,
             last_flow: None,
             repeated: (0..2 * io_wires).map(|_| None).collect(),
             events: EventLog::new(log, Arc::clone(&counters)),
@@ -358,30 +355,31 @@ impl<IO: Io> Worker<IO> {
             let (id, headers) = (*id, *headers);
             return self.gather(id, port, frame, &headers);
         }
-        match classify(frame.data()) {
-            packet::Class::Uninspected(class) => self.pass_uninspected(port, frame, class),
-            packet::Class::Udp(mut datagram) => {
+        // By reference: what was read is large, and moving it costs as much as reading it.
+        match &mut classify(frame.data()) {
+            packet::Class::Uninspected(class) => self.pass_uninspected(port, frame, *class),
+            packet::Class::Udp(datagram) => {
                 datagram.vlan = self.with_native(port, datagram.vlan);
-                self.handle_datagram(port, frame, &datagram);
+                self.handle_datagram(port, frame, datagram);
             }
-            packet::Class::Icmp(mut at) => {
+            packet::Class::Icmp(at) => {
                 at.vlan = self.with_native(port, at.vlan);
-                self.handle_icmp(port, frame, &at);
+                self.handle_icmp(port, frame, at);
             }
-            packet::Class::Bad(reason) => self.cx.counters.drop_packet(reason),
-            packet::Class::Fragment(mut fragment) => {
+            packet::Class::Bad(reason) => self.cx.counters.drop_packet(*reason),
+            packet::Class::Fragment(fragment) => {
                 fragment.vlan = self.with_native(port, fragment.vlan);
-                self.handle_fragment(port, frame, &fragment);
+                self.handle_fragment(port, frame, fragment);
             }
             packet::Class::Tcp(headers) if !self.is_candidate(headers.source, headers.destination) => {
                 self.pass_uninspected(port, frame, Uninspected::Tcp);
             }
-            packet::Class::Tcp(mut headers) => {
+            packet::Class::Tcp(headers) => {
                 headers.vlan = self.with_native(port, headers.vlan);
-                let key = FlowKey::new(port.wire, &headers);
-                let hash = self.hash(&key);
+                let key = FlowKey::new(port.wire, headers);
+                let hash = self.hasher.flow(&key);
                 if let Some(frame) = self.steer(port, frame, hash) {
-                    self.handle_tcp(port, frame, &headers, &key, hash);
+                    self.handle_tcp(port, frame, headers, &key, hash);
                 }
             }
         }
@@ -408,20 +406,9 @@ impl<IO: Io> Worker<IO> {
         }
     }
 
-    fn hash(&mut self, key: &FlowKey) -> u64 {
-        if let Some((last, hash)) = &self.last
-            && last == key
-        {
-            return *hash;
-        }
-        let hash = self.hasher.hash(key);
-        self.last = Some((*key, hash));
-        hash
-    }
-
     /// Either port may be the server's: a frame alone does not say who began.
     fn is_candidate(&self, source: SocketAddr, destination: SocketAddr) -> bool {
-        self.generations.is_candidate(source, destination)
+        self.generations.is_candidate(source.port(), destination.port())
     }
 
     fn handle_tcp(&mut self, port: PortId, frame: IO::Frame, headers: &Headers, key: &FlowKey, hash: u64) {
@@ -486,7 +473,7 @@ impl<IO: Io> Worker<IO> {
         };
         self.generations.enter(&mut self.cx, self.generations.number());
         let flow = Flow::new(&self.cx, identity, &syn, verdict.as_ref());
-        let mut entry = Entry::new(flow, hash, client, port, self.generations.number());
+        let mut entry = Entry::new(flow, client, port, self.generations.number());
         entry.captured = self.cx.capture.as_ref().is_some_and(WorkerCapture::is_on);
         match self.insert(hash, key, entry) {
             Some(id) => {
@@ -586,7 +573,8 @@ impl<IO: Io> Worker<IO> {
 
     /// Ends and removes a flow at once.
     fn end_flow(&mut self, id: FlowId, reason: Reason) {
-        let Some(mut entry) = self.forget(id) else { return };
+        let hash = self.table.hash(id);
+        let (Some(hash), Some(mut entry)) = (hash, self.forget(id)) else { return };
         entry.enter_capture(&mut self.cx.capture);
         entry.turn(&mut self.cx, &mut self.generations, &self.pool);
         let before = entry.flow.phase();
@@ -595,11 +583,11 @@ impl<IO: Io> Worker<IO> {
             Afterwards::Midstream if reason == Reason::OperatorKilled => Afterwards::Refuse,
             afterwards => afterwards,
         };
-        self.refused.note(self.cx.now, entry.hash, afterwards, &self.cx.counters);
+        self.refused.note(self.cx.now, hash, afterwards, &self.cx.counters);
         entry.flow.expire(&mut self.cx, reason);
         hand_on(&mut self.cx, &mut self.events, &mut self.pool, id);
         if entry.flow.is_ending_in_order() {
-            self.refused.ends_in_order(self.cx.now + self.cx.shared.limits.linger_time, entry.hash);
+            self.refused.ends_in_order(self.cx.now + self.cx.shared.limits.linger_time, hash);
         }
         entry.leave_capture(&mut self.cx.capture, true);
         self.generations.end(&mut self.cx, entry.generation);
@@ -659,10 +647,10 @@ impl<IO: Io> Worker<IO> {
 
 impl<IO: Io> Entry<IO> {
     /// `client` is the hash of its client's network, `client_port` the port on which the client is.
-    fn new(flow: Flow<IO>, hash: u64, client: u64, client_port: PortId, generation: u32) -> Self {
+    fn new(flow: Flow<IO>, client: u64, client_port: PortId, generation: u32) -> Self {
         let (orientation, held) = (Orientation::of_client_at(client_port), flow.memory());
-        let (alarm, counts, captured) = (Alarm::new(), false, false);
-        Self { flow, alarm, hash, client, counts, orientation, held, generation, captured }
+        let (alarm, counts, captured, touched) = (Alarm::new(), false, false, flow.active());
+        Self { flow, alarm, client, counts, orientation, touched, held, generation, captured }
     }
 
     /// What it does next is done for this flow.

@@ -16,7 +16,7 @@ impl<IO: Io> Worker<IO> {
             Err(why) => return self.pass_on(port, frame, why),
         };
         let key = FlowKey::between(port.wire, message.vlan, message.source, message.destination);
-        let hash = self.hasher.hash(&key);
+        let hash = self.hasher.flow(&key);
         let Some(frame) = self.steer(port, frame, hash) else { return };
         let Some(id) = self.table.find(hash, &key) else {
             return self.pass_on(port, frame, PathMessage::NoLeg);

@@ -124,7 +124,7 @@ impl<IO: Io> Worker<IO> {
         is_new: bool,
     ) {
         let key = FlowKey::between(port.wire, datagram.vlan, datagram.source, datagram.destination);
-        let hash = self.hasher.hash(&key);
+        let hash = self.hasher.flow(&key);
         let Some(frame) = self.steer(port, frame, hash) else { return };
         let now = self.cx.now;
         let payload = frame.data().get(datagram.payload..datagram.end.min(frame.len())).unwrap_or_default();

@@ -16,7 +16,7 @@ const HOLDING: usize = 16 * 1024;
 impl<IO: Io> Flow<IO> {
     /// Its number.
     pub fn flow_id(&self) -> u64 {
-        self.identity.flow_id
+        self.identity.flow_id()
     }
 
     /// No more of it is to be captured: it is not decrypted, or with a profile that is not wanted.

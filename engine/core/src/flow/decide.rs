@@ -262,7 +262,7 @@ impl<IO: Io> Flow<IO> {
             return self.reset(cx, legs, Reason::ResourceMemory);
         }
         let tls = Arc::clone(&cx.shared.tls);
-        let Identity { wire, vlan, client, server, flow_id, .. } = self.identity;
+        let Identity { wire, vlan, client, server, flow_id, .. } = self.identity.unpack();
         let destination = Destination { wire, vlan, server };
         let mut handshake = Handshake::new(tls, hello, legs.client.take(), destination, Arc::clone(&profile));
         if cx.capture.as_ref().is_some_and(|capture| capture.wants(&profile.name)) {
@@ -295,7 +295,7 @@ impl<IO: Io> Flow<IO> {
             return self.reset(cx, legs, Reason::ResourceMemory);
         }
         legs.server.tcp.abort();
-        let Identity { wire, vlan, client, server, flow_id, .. } = self.identity;
+        let Identity { wire, vlan, client, server, flow_id, .. } = self.identity.unpack();
         let rule = self.decided.as_ref().and_then(|(_, rule)| rule.clone());
         let blocked = BlockedFlow { host, client, server, rule, flow_id };
         let (tls, destination) = (Arc::clone(&cx.shared.tls), Destination { wire, vlan, server });

@@ -91,7 +91,7 @@ impl<IO: Io> Flow<IO> {
             Reason::ClientEch => Cause::Ech,
             _ => return None,
         };
-        let client = Client { address: self.identity.client.ip(), ja4: "", offer: Offer::default() };
+        let client = Client { address: self.identity.client().ip(), ja4: "", offer: Offer::default() };
         self.learn_cause(cx, cause, about.sni(), client)
     }
 
@@ -118,12 +118,12 @@ impl<IO: Io> Flow<IO> {
     }
 
     fn contact<'a>(&self, shared: &'a Shared, name: Option<&'a str>) -> Contact<'a> {
-        let Identity { wire, vlan, server, .. } = self.identity;
+        let Identity { wire, vlan, server, .. } = self.identity.unpack();
         let wire = &shared.wires[usize::from(wire)];
         Contact { wire, vlan, name, address: server.ip(), port: server.port() }
     }
 
     fn client_of<'a>(&self, hello: &'a HelloInfo, profile: &Profile) -> Client<'a> {
-        Client { address: self.identity.client.ip(), ja4: &hello.ja4, offer: offer(hello, profile) }
+        Client { address: self.identity.client().ip(), ja4: &hello.ja4, offer: offer(hello, profile) }
     }
 }

@@ -30,7 +30,7 @@ impl<IO: Io> Flow<IO> {
     ) -> Phase<IO> {
         let to_client = Template::of(frame.data(), headers).reversed();
         let isns = IsnGenerator::new(cx.shared.limits.isn_key);
-        let (client, server) = (self.identity.client, self.identity.server);
+        let (client, server) = (self.identity.client(), self.identity.server());
         let isn = isns.generate(cx.now, server, client);
         // Of the other direction, which has no number: another secret for the clock (RFC 7323 7.1).
         let clock = isns.generate(cx.now, client, server).0;
@@ -73,14 +73,14 @@ impl<IO: Io> Flow<IO> {
             cx.counters.drop_packet(PacketDrop::BrokenHandshake);
             return Phase::Held(answered);
         }
-        self.take_unheard(cx, answered, &segment, Template::of(frame.data(), headers))
+        self.take_unheard(cx, *answered, &segment, Template::of(frame.data(), headers))
     }
 
     /// The client is where it says it is: its ClientHello is awaited.
     fn take_unheard(
         &mut self,
         cx: &mut Context<IO>,
-        mut answered: Box<Answered>,
+        mut answered: Answered,
         segment: &Segment<'_>,
         to_server: Template,
     ) -> Phase<IO> {

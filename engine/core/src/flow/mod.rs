@@ -24,6 +24,7 @@ mod gso;
 mod held;
 mod held_bodies;
 mod hello_over_tcp;
+mod identity;
 mod leg;
 mod opening;
 mod peeking;
@@ -35,7 +36,6 @@ mod snapshot;
 mod starttls;
 mod watched;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant, Segment};
@@ -49,6 +49,8 @@ use self::decide::FirstFlight;
 pub use self::external::ExternalVerdict;
 pub use self::gather::Gathered;
 use self::hello_over_tcp::HelloOverTcp;
+pub use self::identity::Identity;
+use self::identity::PackedIdentity;
 use self::opening::{
     AfterAnswer, Answered, BeforeAnswer, Opening, opening_segment, pass_syn, show_handshake,
 };
@@ -72,7 +74,7 @@ const OPENING_TIME: Duration = Duration::from_secs(60);
 
 /// One connection through a wire.
 pub struct Flow<IO: Io> {
-    identity: Identity,
+    identity: PackedIdentity,
     start: Timestamp,
     last: Timestamp,
     /// Last packet, for the idle time.
@@ -99,23 +101,6 @@ pub struct Flow<IO: Io> {
     /// A bit for each mirror that it was shown at.
     mirrors: u8,
     phase: Phase<IO>,
-}
-
-/// What stays the same in all of a flow's life.
-#[derive(Clone, Copy)]
-pub struct Identity {
-    /// Unique in a run.
-    pub flow_id: u64,
-    /// Index of the wire.
-    pub wire: u8,
-    /// VLAN ids, outermost first.
-    pub vlan: [Option<u16>; 2],
-    /// The end that sent the SYN.
-    pub client: SocketAddr,
-    /// The other end.
-    pub server: SocketAddr,
-    /// A connection between them was refused, and one of them may still have it.
-    pub refused_before: bool,
 }
 
 /// The checksums of a frame are right, by its port's word or by our own sums.
@@ -175,7 +160,7 @@ impl<IO: Io> Flow<IO> {
 
     fn in_phase(cx: &Context<IO>, identity: Identity, phase: Phase<IO>) -> Self {
         Self {
-            identity,
+            identity: PackedIdentity::new(&identity),
             start: cx.wall,
             last: cx.wall,
             active: cx.now,
@@ -267,7 +252,7 @@ impl<IO: Io> Flow<IO> {
     /// its frames, so they must be its own.
     fn accepts(&self, from: End, frame: &IO::Frame, headers: &Headers) -> Result<(), PacketDrop> {
         verify(frame, headers)?;
-        let sender = if headers.source == self.identity.client { End::Client } else { End::Server };
+        let sender = if headers.source == self.identity.client() { End::Client } else { End::Server };
         if sender == from { Ok(()) } else { Err(PacketDrop::BrokenHandshake) }
     }
 
@@ -285,7 +270,7 @@ impl<IO: Io> Flow<IO> {
         message: &TooBigMessage,
     ) {
         // What is said to come from the client was sent towards the server, and what is said of it comes back from there.
-        let towards = if message.source == self.identity.client { End::Server } else { End::Client };
+        let towards = if message.source == self.identity.client() { End::Server } else { End::Client };
         let leg = match &mut self.phase {
             Phase::Adopted(adopted) => Some(&mut adopted.legs[towards]),
             // Nothing of ours can have been too big where we have sent nothing.
@@ -475,7 +460,8 @@ impl<IO: Io> Flow<IO> {
             // The flow stays as it is: should the server answer after all, its handshake can still be followed. The grace time is not
             // for it: it is younger than the engine.
             BeforeAnswer::OneDirection
-                if cx.shared.outside_tls.midstream != Midstream::Forward || self.identity.refused_before =>
+                if cx.shared.outside_tls.midstream != Midstream::Forward
+                    || self.identity.unpack().refused_before =>
             {
                 cx.counters.drop_packet(PacketDrop::OneDirection);
             }
@@ -663,10 +649,10 @@ impl<IO: Io> Flow<IO> {
 
     fn facts<'a>(&self, shared: &'a Shared) -> FlowFacts<'a> {
         FlowFacts {
-            wire: &shared.wires[usize::from(self.identity.wire)],
-            vlan: self.identity.vlan[0],
-            client: self.identity.client,
-            server: self.identity.server,
+            wire: &shared.wires[usize::from(self.identity.unpack().wire)],
+            vlan: self.identity.unpack().vlan[0],
+            client: self.identity.client(),
+            server: self.identity.server(),
         }
     }
 }
@@ -686,9 +672,10 @@ mod tests {
     /// What a flow costs before it holds a byte. Bounds, so that growth is a decision.
     #[test]
     fn flows_stay_small() {
-        assert!(size_of::<Flow<MemoryIo>>() <= 224);
-        assert!(size_of::<Opening>() <= 88);
-        assert!(size_of::<Answered>() <= 264);
+        assert!(size_of::<Flow<MemoryIo>>() <= 192);
+        assert!(size_of::<Opening>() <= 56);
+        // A size that allocators have.
+        assert!(size_of::<Answered>() <= 192);
         assert!(size_of::<Adopted<MemoryIo>>() <= 4096);
     }
 }

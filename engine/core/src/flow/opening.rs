@@ -1,9 +1,11 @@
 //! Watching two hosts open a connection, so that it can be adopted later.
 
+mod observed;
 mod passing;
 
 use tcp_stack::{AdoptedTimestamps, Adoption, Duration, Instant, Open, Options, Segment, Seq, Timestamps};
 
+use self::observed::Observed;
 pub(super) use self::passing::{opening_segment, pass_syn, show_handshake};
 use super::leg::Leg;
 use super::settings::Limits;
@@ -17,8 +19,6 @@ const DEFAULT_MSS: [u16; 2] = [536, 1220];
 const OUR_SCALE: u8 = 7;
 /// The largest window that a SYN-ACK can offer.
 const OUR_WINDOW: u16 = u16::MAX;
-/// RFC 7323 2.3: a larger shift counts as this.
-const MAX_SCALE: u8 = 14;
 
 /// The client's SYN has passed; the server's answer is awaited.
 pub(super) struct Opening {
@@ -38,7 +38,7 @@ pub(super) struct Answered {
     to_client: Template,
     pub(super) path: Path,
     /// A SYN with other numbers while the connection stands. Only the server's answer says whether it counts.
-    again: Option<Observed>,
+    again: Option<Box<Observed>>,
     /// Ends that have sent a FIN without ever sending payload.
     fin: PerEnd<bool>,
     syn_at: Instant,
@@ -71,45 +71,6 @@ impl Path {
         *known = headers.hop_limit(frame).max(*known);
         let next_hop = headers.next_hop(frame);
         from == End::Server || *self.next_hop.get_or_insert(next_hop) == next_hop
-    }
-}
-
-/// One end, as it has shown itself to the other.
-#[derive(Clone, Copy)]
-struct Observed {
-    isn: Seq,
-    mss: Option<u16>,
-    scale: Option<u8>,
-    sack: bool,
-    /// Last TSval, and when it went by; none without the option in the SYN.
-    timestamps: Option<(u32, Instant)>,
-    /// The end's window as the field said last, and the right edge that it promised: ACK + window.
-    window: u32,
-    edge: Seq,
-}
-
-impl Observed {
-    fn syn(now: Instant, segment: &Segment<'_>) -> Self {
-        let window = u32::from(segment.window); // never scaled in a SYN (RFC 7323 2.2)
-        Self {
-            isn: segment.seq,
-            mss: segment.options.mss,
-            scale: segment.options.window_scale.map(|s| s.min(MAX_SCALE)),
-            sack: segment.options.sack_permitted,
-            timestamps: segment.options.timestamps.map(|t| (t.val, now)),
-            window,
-            edge: segment.ack.unwrap_or_default() + window,
-        }
-    }
-
-    /// An acknowledgement of this end has passed on to the other.
-    fn acknowledged(&mut self, now: Instant, segment: &Segment<'_>, scale: u8) {
-        let Some(ack) = segment.ack else { return };
-        self.window = u32::from(segment.window) << scale;
-        self.edge = self.edge.later(ack + self.window);
-        if let (Some(known), Some(t)) = (&mut self.timestamps, segment.options.timestamps) {
-            *known = (t.val, now);
-        }
     }
 }
 
@@ -225,7 +186,9 @@ impl Opening {
             mss: Some(mss),
             scale: client.scale.map(|_| OUR_SCALE),
             sack: client.sack,
-            timestamps: client.timestamps.map(|_| (our.clock, now)),
+            has_timestamps: client.has_timestamps,
+            tsval: our.clock,
+            tsval_at: now,
             window: OUR_WINDOW.into(),
             edge: client.isn + 1 + u32::from(OUR_WINDOW),
         };
@@ -261,7 +224,7 @@ impl Answered {
                 return AfterAnswer::Unwanted;
             }
             if segment.seq != self.client.isn {
-                self.again = Some(Observed::syn(now, segment));
+                self.again = Some(Box::new(Observed::syn(now, segment)));
             }
             return AfterAnswer::PassSyn;
         }
@@ -298,7 +261,8 @@ impl Answered {
             return if segment.seq == isn + 1 { AfterAnswer::Reset } else { AfterAnswer::Pass };
         }
         if segment.flags.syn {
-            if let Some(client) = self.again.filter(|again| segment.ack == Some(again.isn + 1)) {
+            let again = self.again.as_deref().copied();
+            if let Some(client) = again.filter(|again| segment.ack == Some(again.isn + 1)) {
                 // The server has forgotten the old connection and opens a new one.
                 let path = self.path;
                 let opening = Opening { client, path, server_heard: true, one_sided: false, syn_at: now };
@@ -317,27 +281,27 @@ impl Answered {
         AfterAnswer::Pass
     }
 
-    /// Bytes of memory that it holds: nothing beside its own size, which a template is a large part of.
+    /// Bytes of memory that it holds, with its own size, which a template is a large part of.
     pub(super) fn memory(&self) -> usize {
         let Self {
             client: _,
             server: _,
             to_client: _,
             path: _,
-            again: _,
+            again,
             fin: _,
             syn_at: _,
             syn_ack_at: _,
             client_rtt: _,
         } = self;
-        size_of::<Self>()
+        size_of::<Self>() + again.as_ref().map_or(0, |_| size_of::<Observed>())
     }
 
     /// The SYN-ACK that we have given.
     pub(super) fn syn_ack(&self) -> BareSegment {
-        let Observed { isn, mss, scale, sack, timestamps, .. } = self.server;
-        let echo = self.client.timestamps.map_or(0, |(val, _)| val);
-        let timestamps = timestamps.map(|(val, _)| Timestamps { val, ecr: echo });
+        let Observed { isn, mss, scale, sack, .. } = self.server;
+        let echo = self.client.timestamps().map_or(0, |(val, _)| val);
+        let timestamps = self.server.timestamps().map(|(val, _)| Timestamps { val, ecr: echo });
         let options =
             Options { mss, window_scale: scale, sack_permitted: sack, timestamps, ..Options::default() };
         syn_ack(self.to_client.clone(), isn, self.client_start(), OUR_WINDOW, &options)
@@ -353,14 +317,14 @@ impl Answered {
     ) -> PerEnd<Leg<IO>> {
         let mut legs = self.adopt(now, Some(to_server.clone()), mtu, limits);
         let room = (mtu - to_server.ip_header_len() - 20).min(u16::MAX.into()) as u16;
-        let Observed { isn, mss, scale, sack, timestamps, .. } = self.client;
+        let Observed { isn, mss, scale, sack, .. } = self.client;
         let default_mss = DEFAULT_MSS[usize::from(to_server.ip_header_len() == 40)];
         let open = Open {
             isn,
             mss: mss.unwrap_or(default_mss).min(room),
             window_scale: scale,
             sack,
-            timestamps: timestamps.map(|(val, _)| val),
+            timestamps: self.client.timestamps().map(|(val, _)| val),
         };
         let mut to_server = to_server;
         to_server.raise_hop_limit(self.path.hops[End::Client]);
@@ -435,7 +399,7 @@ impl Answered {
             rcv_scale: self.scale(peer_is.other()),
             mss: peer.mss.unwrap_or(default_mss).min(room),
             sack: self.client.sack && server.sack,
-            timestamps: both(us.timestamps, peer.timestamps).map(|(us, peer)| AdoptedTimestamps {
+            timestamps: both(us.timestamps(), peer.timestamps()).map(|(us, peer)| AdoptedTimestamps {
                 last_sent: us.0,
                 at: us.1,
                 ts_recent: peer.0,

@@ -228,11 +228,11 @@ impl<IO: Io> Flow<IO> {
     pub(super) fn head(&self, time: Timestamp, shared: &Shared) -> FlowHead {
         FlowHead {
             time,
-            flow_id: self.identity.flow_id,
-            wire: Arc::clone(&shared.wires[usize::from(self.identity.wire)]),
-            vlan: self.identity.vlan,
-            client: self.identity.client,
-            server: self.identity.server,
+            flow_id: self.identity.flow_id(),
+            wire: Arc::clone(&shared.wires[usize::from(self.identity.unpack().wire)]),
+            vlan: self.identity.unpack().vlan,
+            client: self.identity.client(),
+            server: self.identity.server(),
             starttls: self.starttls,
         }
     }

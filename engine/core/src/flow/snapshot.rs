@@ -217,14 +217,14 @@ impl<IO: Io> Flow<IO> {
         wires: &[Arc<str>],
     ) -> Option<FlowSnapshot> {
         let phase = self.phase();
-        if !wanted.covers(&self.identity, phase) {
+        if !wanted.covers(&self.identity.unpack(), phase) {
             return None;
         }
         let about = self.about.as_deref();
         let since = |time: Timestamp| wall.0.saturating_sub(time.0);
         Some(FlowSnapshot {
-            identity: self.identity,
-            wire: Arc::clone(&wires[usize::from(self.identity.wire)]),
+            identity: self.identity.unpack(),
+            wire: Arc::clone(&wires[usize::from(self.identity.unpack().wire)]),
             phase,
             handshaking: matches!(&self.phase, Phase::Adopted(adopted) if adopted.is_handshaking()),
             rule: self.decided.as_ref().and_then(|(_, rule)| rule.clone()),

@@ -8,6 +8,7 @@ use tcp_stack::Flags;
 use super::checksum::Sum;
 use super::fragment::Fragment;
 use super::icmp::IcmpHeaders;
+use super::plain::plain;
 use super::uninspected::Uninspected;
 use crate::reason::PacketDrop;
 
@@ -138,7 +139,13 @@ pub enum Class {
 }
 
 /// Classifies a frame by its (first) segment of bytes. Never looks past headers; bounded by the frame's length.
+#[inline]
 pub fn classify(frame: &[u8]) -> Class {
+    plain(frame).unwrap_or_else(|| step_by_step(frame))
+}
+
+/// Whatever the frame is.
+pub(super) fn step_by_step(frame: &[u8]) -> Class {
     let Ethernet { ethertype, l3, vlan } = match ethernet(frame) {
         Ok(ethernet) => ethernet,
         Err(Unreadable::Truncated) => return Class::Bad(PacketDrop::Truncated),

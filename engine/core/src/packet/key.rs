@@ -1,7 +1,7 @@
 //! The key of a flow, the same for both directions, and of a packet that comes in fragments.
 
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use siphasher::sip::SipHasher13;
 
@@ -12,9 +12,9 @@ use crate::port::PortId;
 /// Which flow a segment belongs to: wire, VLANs and the two ends in a fixed order, whoever sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
-    /// Addresses.
-    low: u128,
-    high: u128,
+    /// Addresses, each as two words, so that a key needs no alignment of 16 bytes.
+    low: [u64; 2],
+    high: [u64; 2],
     /// Their ports, likewise; then VLANs, where [`UNTAGGED`] is none.
     ports_and_vlan: u64,
     wire: u8,
@@ -32,13 +32,38 @@ impl FlowKey {
 
     /// The key of the flow between two ends.
     pub fn between(wire: u8, vlan: [Option<u16>; 2], a: SocketAddr, b: SocketAddr) -> Self {
-        let (is_v6, a, b) = (a.is_ipv6(), (bits(a.ip()), a.port()), (bits(b.ip()), b.port()));
-        let ((low, from), (high, to)) = if a <= b { (a, b) } else { (b, a) };
-        let [outer, inner] = vlan.map(|id| id.unwrap_or(UNTAGGED));
-        let ports_and_vlan =
-            [from, to, outer, inner].iter().fold(0, |all, word| all << 16 | u64::from(*word));
-        Self { low, high, ports_and_vlan, wire, is_v6 }
+        match (a, b) {
+            (SocketAddr::V4(a), SocketAddr::V4(b)) => {
+                let end = |of: SocketAddrV4| (of.ip().to_bits(), of.port());
+                Self::between_v4(wire, vlan, end(a), end(b))
+            }
+            (a, b) => {
+                let end = |of: SocketAddr| (bits(of.ip()), of.port());
+                Self::between_v6(wire, vlan, end(a), end(b))
+            }
+        }
     }
+
+    /// Likewise, of IPv4.
+    fn between_v4(wire: u8, vlan: [Option<u16>; 2], a: (u32, u16), b: (u32, u16)) -> Self {
+        // Address and port in one comparison.
+        let [a, b] = [a, b].map(|(address, port)| u64::from(address) << 16 | u64::from(port));
+        let (low, high) = (a.min(b), a.max(b));
+        let ports_and_vlan = ports_and_vlan(low as u16, high as u16, vlan);
+        Self { low: [low >> 16, 0], high: [high >> 16, 0], ports_and_vlan, wire, is_v6: false }
+    }
+
+    /// Likewise, of IPv6.
+    fn between_v6(wire: u8, vlan: [Option<u16>; 2], a: (u128, u16), b: (u128, u16)) -> Self {
+        let ((low, from), (high, to)) = if a <= b { (a, b) } else { (b, a) };
+        let ports_and_vlan = ports_and_vlan(from, to, vlan);
+        Self { low: halves(low), high: halves(high), ports_and_vlan, wire, is_v6: true }
+    }
+}
+
+fn ports_and_vlan(from: u16, to: u16, vlan: [Option<u16>; 2]) -> u64 {
+    let [outer, inner] = vlan.map(|id| u64::from(id.unwrap_or(UNTAGGED)));
+    u64::from(from) << 48 | u64::from(to) << 32 | outer << 16 | inner
 }
 
 fn bits(address: IpAddr) -> u128 {
@@ -48,26 +73,30 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// In one piece: each `write` costs as much as some bytes more.
+/// The low one first.
+fn halves(bits: u128) -> [u64; 2] {
+    [bits as u64, (bits >> 64) as u64]
+}
+
+/// What is hashed: words in little-endian order, then the wire's byte. [`KeyHasher::flow`] takes the same in another way.
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let Self { low, high, ports_and_vlan, wire, is_v6 } = *self;
-        let rest = ports_and_vlan.to_le_bytes();
-        if is_v6 {
-            let mut bytes = [0; 41];
-            bytes[..16].copy_from_slice(&low.to_le_bytes());
-            bytes[16..32].copy_from_slice(&high.to_le_bytes());
-            bytes[32..40].copy_from_slice(&rest);
-            bytes[40] = wire;
-            state.write(&bytes);
-        } else {
-            let mut bytes = [0; 17];
-            bytes[..4].copy_from_slice(&(low as u32).to_le_bytes());
-            bytes[4..8].copy_from_slice(&(high as u32).to_le_bytes());
-            bytes[8..16].copy_from_slice(&rest);
-            bytes[16] = wire;
-            state.write(&bytes);
-        }
+        let mut bytes = [0; 41];
+        let mut put = |words: &[u64]| {
+            words
+                .iter()
+                .zip(bytes.chunks_exact_mut(8))
+                .for_each(|(word, to)| to.copy_from_slice(&word.to_le_bytes()));
+            let len = words.len() * 8;
+            bytes[len] = wire;
+            len + 1
+        };
+        let len = match is_v6 {
+            true => put(&[low[0], low[1], high[0], high[1], ports_and_vlan]),
+            false => put(&[low[0] | high[0] << 32, ports_and_vlan]),
+        };
+        state.write(&bytes[..len]);
     }
 }
 
@@ -91,20 +120,37 @@ impl FragmentKey {
 }
 
 /// Hashes keys with a secret, so that nobody can choose addresses that collide. One hash serves steering and table.
+///
+/// It is SipHash-1-3, a pseudo-random function as far as anyone knows: who has not the secret cannot do better than to guess, and sees
+/// no hash. Cheaper functions are no such thing. The NIC's RSS hash (Toeplitz) is linear: from a few collisions, which timing may
+/// show, all others follow without its key. CRC and multiplication are as linear, and hashes of AES rounds have no proof.
 #[derive(Clone, Copy)]
-pub struct KeyHasher(SipHasher13);
+pub struct KeyHasher {
+    any: SipHasher13,
+    flow: SipWords,
+}
 
 impl KeyHasher {
     /// From a random secret.
     pub fn new(secret: [u8; 16]) -> Self {
-        Self(SipHasher13::new_with_key(&secret))
+        Self { any: SipHasher13::new_with_key(&secret), flow: SipWords::new(&secret) }
     }
 
     /// Hash of a key.
     pub fn hash(&self, key: &impl Hash) -> u64 {
-        let mut hasher = self.0;
+        let mut hasher = self.any;
         key.hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// Hash of a flow's key: the same as [`Self::hash`], without its buffer.
+    #[inline]
+    pub fn flow(&self, key: &FlowKey) -> u64 {
+        let FlowKey { low, high, ports_and_vlan, wire, is_v6 } = *key;
+        match is_v6 {
+            true => self.flow.hash([low[0], low[1], high[0], high[1], ports_and_vlan], wire),
+            false => self.flow.hash([low[0] | high[0] << 32, ports_and_vlan], wire),
+        }
     }
 
     /// Which of `workers` owns the flow.
@@ -113,6 +159,61 @@ impl KeyHasher {
     pub fn owner(hash: u64, workers: usize) -> usize {
         (((hash >> 32) * workers as u64) >> 32) as usize
     }
+}
+
+/// SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF") of whole words and one byte: no buffer, as nothing is left
+/// over between two of them.
+#[derive(Clone, Copy)]
+struct SipWords([u64; 4]);
+
+impl SipWords {
+    fn new(secret: &[u8; 16]) -> Self {
+        let secret = u128::from_le_bytes(*secret);
+        let (k0, k1) = (secret as u64, (secret >> 64) as u64);
+        Self([
+            k0 ^ 0x736f_6d65_7073_6575,
+            k1 ^ 0x646f_7261_6e64_6f6d,
+            k0 ^ 0x6c79_6765_6e65_7261,
+            k1 ^ 0x7465_6462_7974_6573,
+        ])
+    }
+
+    #[inline]
+    fn hash<const N: usize>(&self, words: [u64; N], byte: u8) -> u64 {
+        let mut v = self.0;
+        for word in words {
+            absorb(&mut v, word);
+        }
+        // The last word has what is left of the bytes, and how many there are of all.
+        absorb(&mut v, (N as u64 * 8 + 1) << 56 | u64::from(byte));
+        v[2] ^= 0xff;
+        round(&mut v);
+        round(&mut v);
+        round(&mut v);
+        v[0] ^ v[1] ^ v[2] ^ v[3]
+    }
+}
+
+#[inline(always)]
+fn absorb(v: &mut [u64; 4], word: u64) {
+    v[3] ^= word;
+    round(v);
+    v[0] ^= word;
+}
+
+#[inline(always)]
+fn round(v: &mut [u64; 4]) {
+    let [mut v0, mut v1, mut v2, mut v3] = *v;
+    v0 = v0.wrapping_add(v1);
+    v2 = v2.wrapping_add(v3);
+    v1 = v1.rotate_left(13) ^ v0;
+    v3 = v3.rotate_left(16) ^ v2;
+    v0 = v0.rotate_left(32).wrapping_add(v3);
+    v2 = v2.wrapping_add(v1);
+    v1 = v1.rotate_left(17) ^ v2;
+    v3 = v3.rotate_left(21) ^ v0;
+    v2 = v2.rotate_left(32);
+    *v = [v0, v1, v2, v3];
 }
 
 #[cfg(test)]
@@ -160,6 +261,23 @@ mod tests {
                 hash(0, [None; 2], &a, &c),
             ]);
             assert_eq!(hashes.len(), 8, "{a}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Another implementation's, and other threads hash the same keys the other way.
+        #[test]
+        fn a_flow_has_the_hash_of_its_key(
+            secret: [u8; 16], wire: u8, vlan: [Option<u16>; 2], a: ([u8; 16], u16), b: ([u8; 16], u16), is_v6: bool,
+        ) {
+            let end = |(address, port): ([u8; 16], u16)| match is_v6 {
+                true => SocketAddr::from((address, port)),
+                false => ([address[0], address[1], address[2], address[3]], port).into(),
+            };
+            let hasher = KeyHasher::new(secret);
+            let key = FlowKey::between(wire, vlan, end(a), end(b));
+            proptest::prop_assert_eq!(hasher.flow(&key), hasher.hash(&key));
+            proptest::prop_assert_eq!(key, FlowKey::between(wire, vlan, end(b), end(a)));
         }
     }
 

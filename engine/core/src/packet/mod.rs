@@ -7,6 +7,7 @@ mod fragment;
 mod frame_info;
 mod icmp;
 mod key;
+mod plain;
 mod repeated;
 mod reset;
 mod scrub;

@@ -61,14 +61,14 @@ impl Answered {
             mss: of.mss,
             window_scale: of.scale,
             sack_permitted: of.sack,
-            timestamps: of.timestamps.map(|(val, _)| Timestamps {
+            timestamps: of.timestamps().map(|(val, _)| Timestamps {
                 val,
-                ecr: other.and_then(|other| other.timestamps).map_or(0, |(val, _)| val),
+                ecr: other.and_then(Observed::timestamps).map_or(0, |(val, _)| val),
             }),
             ..Options::default()
         };
         let only_timestamps = Options {
-            timestamps: options(client, Some(server)).timestamps.filter(|_| server.timestamps.is_some()),
+            timestamps: options(client, Some(server)).timestamps.filter(|_| server.has_timestamps),
             ..Options::default()
         };
         // What is known is the window since. In a SYN it cannot be more than its field holds.
