@@ -4,9 +4,9 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates build deploy image package lab pktgen vm)
+stages=(setup format lint deny msrv ring-alone unit miri fuzz docs scripts nic dpdk crates build deploy image package lab pktgen)
 # With --long, after the others: each takes many minutes, for what few changes touch.
-long=(static ports fleet grid)
+long=(vm aws-lc-rs-alone lab-ring static ports fleet grid)
 
 usage() {
     cat <<EOF
@@ -21,7 +21,7 @@ when nothing failed.
   lint        clippy over the whole workspace, warnings are errors
   deny        scripts/deny.sh: licences, bans, sources and advisories of all crates
   msrv        cargo check with the oldest Rust that Cargo.toml promises; skipped where that cannot be installed in a minute
-  providers   the engine with only ring and only aws-lc-rs
+  ring-alone  the engine without aws-lc-rs
   unit        cargo test over the whole workspace, DPDK bindings included
   miri        the unit tests of tcp-stack in Miri; skipped where nightly Rust does not have it
   fuzz        scripts/fuzz.sh: each target of tcp-stack for a few seconds, guided by coverage
@@ -34,17 +34,20 @@ when nothing failed.
   deploy      scripts/deploy-test.sh: the systemd unit, the Kubernetes manifests
   image       scripts/image-test.sh: the container image; skipped where its packages cannot be fetched
   package     scripts/package-test.sh: the Debian package, installed, upgraded, removed; skipped where Debian's packages cannot be fetched
-  lab         scripts/lab-test.sh: real clients and servers, both crypto providers
+  lab         scripts/lab-test.sh: real clients and servers; what depends on the crypto provider with both
   pktgen      scripts/pktgen.sh --quick: no frame lost, floods beside downloads
-  vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
 
 With --long also:
+  vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
+  aws-lc-rs-alone
+              the engine without ring
+  lab-ring    the whole lab with ring
   static      scripts/static-test.sh: DPDK inside the binaries
   ports       the lab's wire on other kinds of ports: tap, memif, virtio_user, vhost
   fleet       scripts/fleet-test.sh: three engines as one between two routers, with etcd
   grid        thousands of runs of tcp-stack over bad links
 
-  --quick       without build, deploy, image, package, lab, pktgen and vm
+  --quick       without build, deploy, image, package, lab and pktgen
   --long        all stages, before a release: two hours. Not among them: scripts/soak.sh, scripts/mutants.sh, and fuzzing the engine
                 (scripts/fuzz.sh)
   --only STAGE  one stage; repeatable
@@ -80,11 +83,10 @@ stage_msrv() {
 }
 # rustup would install what is asked for.
 has_toolchain() { RUSTUP_AUTO_INSTALL=0 cargo "+$1" --version >/dev/null 2>&1; }
-stage_providers() {
-    local provider
-    for provider in ring aws-lc-rs; do
-        cargo clippy --locked -p wireglass-core -p wireglass -p wireglass-testbed -p wireglass-demo --all-targets --no-default-features --features "$provider" -- -D warnings
-    done
+stage_ring-alone() { with_provider ring; }
+stage_aws-lc-rs-alone() { with_provider aws-lc-rs; }
+with_provider() {
+    cargo clippy --locked -p wireglass-core -p wireglass -p wireglass-testbed -p wireglass-demo --all-targets --no-default-features --features "$1" -- -D warnings
 }
 stage_unit() { cargo test --locked --workspace --features wireglass/dpdk,wireglass/fleet --no-fail-fast; }
 # Miri interprets, so a few cases of each property. Without isolation, as proptest looks for its kept failures in files.
@@ -118,6 +120,7 @@ stage_deploy() { scripts/deploy-test.sh; }
 stage_image() { scripts/image-test.sh --binary target/release/wireglass; }
 stage_package() { scripts/package-test.sh --binary target/release/wireglass; }
 stage_lab() { scripts/lab-test.sh --provider both; }
+stage_lab-ring() { scripts/lab-test.sh --provider ring; }
 stage_ports() {
     local ports status=0
     for ports in tap memif virtio_user vhost; do
@@ -133,7 +136,7 @@ stage_vm() { scripts/vm-test.sh; }
 chosen=()
 while (($#)); do
     case $1 in
-    --quick) chosen=(setup format lint deny msrv providers unit miri fuzz docs scripts nic dpdk crates) ;;
+    --quick) chosen=(setup format lint deny msrv ring-alone unit miri fuzz docs scripts nic dpdk crates) ;;
     --long) chosen=("${stages[@]}" "${long[@]}") ;;
     --only)
         [[ " ${stages[*]} ${long[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]} ${long[*]}"
@@ -161,6 +164,8 @@ logs=$root/target/test-logs
 mkdir -p "$logs"
 # What the stages in `may_skip` end with where what they run on cannot be had.
 skip=77 may_skip=' msrv miri image package vm '
+# These tell one line for each check: worth to be seen as it comes.
+tells=' lab lab-ring vm '
 passed=0 failed=0 broken=() skipped=() times=() child=
 
 # A stage is a process group of its own, so that Ctrl-C ends all of it and the lab can clean up.
@@ -196,13 +201,12 @@ run_stage() {
     : >"$log"
     "stage_$name" </dev/null >"$log" 2>&1 &
     child=$!
-    if [[ $name == lab || $name == vm ]]; then
-        # These tell one line for each check: worth to be seen as it comes.
+    if [[ $tells == *" $name "* ]]; then
         tail -n +1 -f --pid="$child" "$log" &
     fi
     while kill -0 "$child" 2>/dev/null; do
         sleep 0.2
-        if [[ $name != lab && $name != vm ]] && ((SECONDS - began >= next)); then
+        if [[ $tells != *" $name "* ]] && ((SECONDS - began >= next)); then
             say "   ${dim}$((SECONDS - began)) s: $(tail -n 1 "$log" | cut -c 1-90)${plain}"
             next=$((next + 60))
         fi
@@ -213,7 +217,7 @@ run_stage() {
     wait
     times+=("$((SECONDS - began)) $name")
     # What was left out must not look tested, and what scripts/deny.sh warns of not look clean: said here as well, and not in the log alone.
-    [[ $name == lab || $name == vm ]] || sed -nE 's/^(skipped |warning\[)/   &/p' "$log"
+    [[ $tells == *" $name "* ]] || sed -nE 's/^(skipped |warning\[)/   &/p' "$log"
     if [[ $may_skip == *" $name "* ]] && ((status == skip)); then
         skipped+=("$name")
         say "   ${dim}skipped: what it runs on cannot be installed here; nothing of it counts as passed${plain}"
@@ -224,7 +228,7 @@ run_stage() {
         say "   ${green}ok${plain}, $((SECONDS - began)) s"
     else
         broken+=("$name")
-        [[ $name == lab || $name == vm ]] || tail -n 60 "$log"
+        [[ $tells == *" $name "* ]] || tail -n 60 "$log"
         # What Rust's tests failed of is far above the last lines, as the tests of other crates come after it.
         grep -A 2 -m 20 'panicked at' "$log" || true
         say "   ${red}FAILED${plain} (exit $status) after $((SECONDS - began)) s; all of it: ${log#"$root"/}"
