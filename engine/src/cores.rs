@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 /// Where they run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OtherCores {
+enum OtherCores {
     /// On these, which no worker has.
     Apart(Vec<usize>),
     /// On the workers': this process may use no other.
@@ -18,7 +18,7 @@ pub enum OtherCores {
 ///
 /// # Errors
 /// The kernel does not say on which cores this process may run, or refuses the choice.
-pub fn leave_to_workers(workers: &[usize]) -> io::Result<OtherCores> {
+fn leave_to_workers(workers: &[usize]) -> io::Result<OtherCores> {
     let this_thread = Pid::from_raw(0);
     let allowed = sched_getaffinity(this_thread)?;
     let others: Vec<_> = (0..CpuSet::count())
@@ -31,6 +31,20 @@ pub fn leave_to_workers(workers: &[usize]) -> io::Result<OtherCores> {
     others.iter().try_for_each(|core| set.set(*core))?;
     sched_setaffinity(this_thread, &set)?;
     Ok(OtherCores::Apart(others))
+}
+
+/// Does that, and says what came of it. To be called before the first of them starts, the signer among them: each begins where the thread is that
+/// starts it.
+pub fn place_other_threads(workers: &[usize]) {
+    match leave_to_workers(workers) {
+        Ok(OtherCores::Apart(cores)) => {
+            tracing::info!(?cores, "all threads but the workers have cores of their own")
+        }
+        Ok(OtherCores::Shared) => tracing::warn!(
+            "every core that this process may use has a worker: its packets wait while the log, handshakes and all others run there"
+        ),
+        Err(error) => tracing::warn!(%error, "cannot keep other threads off the workers' cores"),
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use wireglass::control::client::{self, AskError};
-use wireglass::control::operate::{KillRequest, KilledRecord, OrderRequest};
+use wireglass::control::operate::{KillRequest, KilledRecord, OrderRequest, StopRequest};
 use wireglass::control::protocol::Refusal;
 use wireglass::control::{ControlServer, ControlSocket};
 use wireglass::flow_dump::{DumpResponder, FlowDumper};
@@ -236,7 +236,7 @@ fn the_commands_say_what_they_did_to_people_and_to_programs() {
 #[test]
 fn only_a_whole_engine_can_be_told_to_stop() {
     let engine = Engine::start(&[3]);
-    let told = client::stop(&engine.path());
+    let told = client::stop(&engine.path(), StopRequest { process: std::process::id(), only_ask: false });
     assert!(
         matches!(&told, Err(AskError::Refused(Refusal::Request, why)) if why.contains("signal")),
         "{told:?}"

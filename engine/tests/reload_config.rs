@@ -16,6 +16,9 @@ use std::time::{Duration, Instant, SystemTime};
 use config_support::{Folder, GOOD, GOOD_LINES, repository};
 use tracing::level_filters::LevelFilter;
 use wireglass::config::{Compiled, Config, changed_keys, keys, needs_restart};
+use wireglass::control::client::AskError;
+use wireglass::control::operate::{StopRecord, StopRequest};
+use wireglass::control::protocol::Refusal;
 use wireglass::control::{ControlServer, ControlSocket, WholeEngine, client};
 use wireglass::flow_dump::{DumpResponder, FlowDumper};
 use wireglass::generation::{GenerationInbox, Generations};
@@ -614,9 +617,14 @@ fn the_command_says_what_was_done_and_its_exit_status_whether_it_was() {
             assert!(busy || (status == Some(0) && text.contains("is in effect")), "{text}");
         }
     });
-    assert!(!told_to_stop.load(Ordering::Acquire));
-    let left = client::stop(&folder.path("control.sock")).unwrap();
-    assert_eq!((left.decrypted, left.bypassed), (0, 0));
+    let stop =
+        |process, only_ask| client::stop(&folder.path("control.sock"), StopRequest { process, only_ask });
+    let own = std::process::id();
+    assert_eq!(stop(own, true).unwrap(), StopRecord { decrypted: 0, bypassed: 0 });
+    let other = stop(own + 1, false);
+    assert!(matches!(other, Err(AskError::Refused(Refusal::Absent, _))), "{other:?}");
+    assert!(!told_to_stop.load(Ordering::Acquire), "it was only asked, or another one was meant");
+    stop(own, false).unwrap();
     // It answers before it does.
     let until = Instant::now() + Duration::from_secs(5);
     while !told_to_stop.load(Ordering::Acquire) {

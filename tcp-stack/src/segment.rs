@@ -136,7 +136,7 @@ impl<'a> PlainSegment<'a> {
         })
     }
 
-    /// A segment that has been parsed, if it is such a one.
+    /// A segment that has been parsed, if it is such a one, or has what changes as little: ECE, CWR, other options.
     #[inline]
     pub(crate) fn of(segment: &Segment<'a>) -> Option<Self> {
         let Segment { seq, ack: Some(ack), flags, window, options, payload, .. } = *segment else {

@@ -133,8 +133,8 @@ It is between the ports when it says `wireglass: running`. Messages go to stderr
 environment variable RUST_LOG (`debug`, `wireglass_core::tls=trace`) overrides it. Events go to the file `log.eve`.
 SIGHUP reopens that file, for logrotate, and loads the configuration anew, as `wireglass reload` does.
 
-With --take-over, an engine at the same control.socket decrypts nothing new from then on, is stopped, and this one opens the ports. All that can be
-checked without the ports is checked before. Bypassed connections go on; decrypted ones that do not end in TIME are reset, and it says how many.
+With --take-over, an engine at the same control.socket decrypts nothing new from then on, is stopped, and this one opens the ports. Configuration,
+CAs and lists are checked before; ports, log and sockets are opened when the old engine is gone. Bypassed connections go on; decrypted ones that do not end in TIME are reset, and it says how many.
 
 Needs ports through DPDK: a build with `--features dpdk`, and usually root.
 

@@ -19,12 +19,12 @@ use wireglass_core::tls::{Fetcher, TlsContext};
 use super::failures::FailureWatch;
 use super::run_fleet::{FleetPart, make_folder};
 use super::supervisor::Supervisor;
-use super::take_over::take_over;
+use super::take_over::take_over_from;
 use crate::capture::CaptureWriter;
 use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
 use crate::confine;
 use crate::control::{ControlServer, ControlSocket, WholeEngine};
-use crate::cores::{OtherCores, leave_to_workers};
+use crate::cores::place_other_threads;
 use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
 use crate::engine_builder::EngineBuilder;
 use crate::exclusions::ExclusionFile;
@@ -241,6 +241,12 @@ fn start(
     let (pool, workers, (control, verdicts, reloads, fleet)) =
         start_workers(&threads, (builder, captures), &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
+    if take_turns.is_some() && reloads.1.ask().is_err() {
+        // What was loaded is as old as the other engine took to drain.
+        tracing::warn!(
+            "the configuration could not be loaded anew after taking over: `wireglass reload` does it"
+        );
+    }
     confine::enter(confine::Kind::Main);
     tracing::info!(dpdk = ports.version(), "started");
     errln!("wireglass: running, {wire_count} wire(s), {} worker(s)", workers.len());
@@ -263,19 +269,6 @@ fn start(
         failures,
         signals,
     })
-}
-
-/// Before the first of them starts, the signer among them: each begins where the thread is that starts it.
-fn place_other_threads(workers: &[usize]) {
-    match leave_to_workers(workers) {
-        Ok(OtherCores::Apart(cores)) => {
-            tracing::info!(?cores, "all threads but the workers have cores of their own")
-        }
-        Ok(OtherCores::Shared) => tracing::warn!(
-            "every core that this process may use has a worker: its packets wait while the log, handshakes and all others run there"
-        ),
-        Err(error) => tracing::warn!(%error, "cannot keep other threads off the workers' cores"),
-    }
 }
 
 /// The ports, with EAL and its threads, and each worker's queues of them.
@@ -442,17 +435,6 @@ fn start_workers<B>(
     Ok((pool, threads, beside))
 }
 
-/// What can be found wrong beforehand is: the engine that runs is the better one until then.
-fn take_over_from(config: &Config, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
-    let socket = config
-        .control
-        .socket
-        .as_deref()
-        .ok_or("--take-over: the engines meet at `control.socket`, which is \"off\"")?;
-    obstacles_of_ports(config)?;
-    take_over(socket, limit, stop)
-}
-
 /// Before the ports are opened: a second engine shall not get so far.
 fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
     let bind = |path: &Path| ControlSocket::bind_for(path, config.control.read_group);
@@ -493,7 +475,7 @@ pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
 }
 
 /// The same of each port for itself.
-fn obstacles_of_ports(config: &Config) -> Result<(), String> {
+pub(super) fn obstacles_of_ports(config: &Config) -> Result<(), String> {
     let kernel = Kernel::read(Path::new("/"));
     let mirrors = config.mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
     let ports = config.wires.iter().flat_map(|wire| &wire.kernel_ports);

@@ -4,7 +4,8 @@
 //! new: reads its configuration, CAs, lists ──► drain ──► waits ──► stop ──► waits ──► opens the ports
 //! old: between its ports ──────────────────────────── decrypts nothing new ──► resets what is left, closes the ports, ends
 //! ```
-//! Whatever could keep the new one from starting, but for the ports themselves, is found while the old one still works.
+//! Faults of the configuration, the CAs and the lists, and what ports can be seen to lack, are found while the old one still works. The ports themselves, and
+//! what both would write or listen at, come after it: they are opened when it is gone.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +18,11 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use wireglass_core::order::Order;
 
+use super::run::obstacles_of_ports;
 use super::supervisor;
+use crate::config::Config;
 use crate::control::client::{self, AskError};
-use crate::control::operate::OrderRequest;
+use crate::control::operate::{OrderRequest, OrdersRecord, StopRequest};
 
 /// How often it is looked whether decrypted flows are left.
 const LOOK: Duration = Duration::from_millis(200);
@@ -30,12 +33,23 @@ const AFTERWARDS: Duration = Duration::from_secs(60);
 /// An engine that was stopped has ended after so long: a stop takes less than a second, and a reload of the signer 30.
 const END: Duration = Duration::from_secs(60);
 
+/// What can be found wrong beforehand is: the engine that runs is the better one until then.
+pub(super) fn take_over_from(config: &Config, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
+    let socket = config
+        .control
+        .socket
+        .as_deref()
+        .ok_or("--take-over: the engines meet at `control.socket`, which is \"off\"")?;
+    obstacles_of_ports(config)?;
+    take_over(socket, limit, stop)
+}
+
 /// Has the engine at this socket, if there is one, decrypt nothing new, waits until it decrypts nothing or `limit` is over, stops it, and
 /// returns when its process is gone. `stop`: set by a signal, and the engine goes on.
 ///
 /// # Errors
 /// It goes on between its ports, unless the text says otherwise.
-pub(super) fn take_over(socket: &Path, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
+fn take_over(socket: &Path, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
     let wrong = |error: AskError| format!("--take-over: {}: {error}", socket.display());
     let process = match Process::at(socket) {
         Ok(process) => process,
@@ -45,32 +59,24 @@ pub(super) fn take_over(socket: &Path, limit: Duration, stop: &AtomicBool) -> Re
         }
         Err(error) => return Err(wrong(error)),
     };
+    // An engine that knows no such command must not have been drained for it.
+    client::stop(socket, process.stop(true)).map_err(wrong)?;
     supervisor::needs(END);
-    let seconds = (limit + AFTERWARDS).as_secs();
-    let order = OrderRequest { seconds: Some(seconds), now: false };
-    let mut left = client::order(socket, Order::Drain, order).map_err(wrong)?.decrypted;
+    let drain = Drain::begin(socket, limit).map_err(|error| format!("--take-over: {error}"))?;
+    let mut left = drain.left;
     errln!("wireglass: taking over from process {}: {left} decrypted flow(s), at most {limit:?}", process.id);
-    // The operator's, where one stood already. An engine that stops has no orders.
-    let go_on = || drop(client::end_order(socket, Order::Drain));
     let (begun, mut told) = (Instant::now(), Instant::now());
-    while left > 0 && begun.elapsed() < limit {
-        if stop.load(Ordering::Relaxed) {
-            go_on();
-            return Err("--take-over: interrupted; the engine that runs goes on".into());
-        }
+    while left > 0 && begun.elapsed() < limit && !stop.load(Ordering::Relaxed) {
         thread::sleep(LOOK);
         left = match client::orders(socket) {
-            Ok(now) if now.orders.iter().any(|order| order.order == Order::Drain.name()) => now.decrypted,
+            Ok(now) if drains(&now) => now.decrypted,
             Ok(_) => {
                 return Err(
                     "--take-over: somebody has taken the drain back; the engine that runs goes on".into()
                 );
             }
             Err(AskError::NotRunning(_)) if process.is_gone_within(END) => return Ok(()),
-            Err(error) => {
-                go_on();
-                return Err(wrong(error));
-            }
+            Err(error) => return Err(wrong(error)),
         };
         if told.elapsed() >= TELL {
             told = Instant::now();
@@ -81,11 +87,11 @@ pub(super) fn take_over(socket: &Path, limit: Duration, stop: &AtomicBool) -> Re
             );
         }
     }
+    if stop.load(Ordering::Relaxed) {
+        return Err("--take-over: interrupted; the engine that runs goes on".into());
+    }
     supervisor::needs(2 * END);
-    let stopped = client::stop(socket).map_err(|error| {
-        go_on();
-        wrong(error)
-    })?;
+    let stopped = client::stop(socket, process.stop(false)).map_err(wrong)?;
     errln!(
         "wireglass: the engine that ran stops: {} decrypted flow(s) are left and reset, {} bypassed go on",
         stopped.decrypted,
@@ -100,6 +106,47 @@ pub(super) fn take_over(socket: &Path, limit: Duration, stop: &AtomicBool) -> Re
     Ok(())
 }
 
+fn drains(orders: &OrdersRecord) -> bool {
+    orders.orders.iter().any(|order| order.order == Order::Drain.name())
+}
+
+/// The engine that runs is drained. Ends with this: an engine that has stopped has no orders, and one that goes on decrypts again.
+struct Drain<'p> {
+    /// None: an operator has ordered it, and it is his.
+    socket: Option<&'p Path>,
+    /// Decrypted flows.
+    left: u64,
+}
+
+impl<'p> Drain<'p> {
+    fn begin(socket: &'p Path, limit: Duration) -> Result<Self, String> {
+        let wrong = |error: AskError| format!("{}: {error}", socket.display());
+        let now = client::orders(socket).map_err(wrong)?;
+        if now.orders.iter().any(|order| order.order == Order::Bypass.name()) {
+            return Err("an operator has all flows bypassed there, and this engine would decrypt: \
+                        `wireglass bypass --end`, then again"
+                .into());
+        }
+        if now.orders.iter().any(|order| order.order == Order::Drain.name() && !order.is_of_fleet()) {
+            return Ok(Self { socket: None, left: now.decrypted });
+        }
+        let seconds = Some((limit + AFTERWARDS).as_secs());
+        // Whether the answer comes or not, it may have been understood.
+        let mut drain = Self { socket: Some(socket), left: 0 };
+        let order = OrderRequest { seconds, now: false };
+        drain.left = client::order(socket, Order::Drain, order).map_err(wrong)?.decrypted;
+        Ok(drain)
+    }
+}
+
+impl Drop for Drain<'_> {
+    fn drop(&mut self) {
+        if let Some(socket) = self.socket {
+            let _ = client::end_order(socket, Order::Drain);
+        }
+    }
+}
+
 /// The process of a running engine.
 struct Process {
     id: i32,
@@ -108,6 +155,11 @@ struct Process {
 }
 
 impl Process {
+    /// What has this one end, and no other that listens at its place.
+    fn stop(&self, only_ask: bool) -> StopRequest {
+        StopRequest { process: self.id.unsigned_abs(), only_ask }
+    }
+
     fn at(socket: &Path) -> Result<Self, AskError> {
         let stream = client::connect(socket)?;
         let id = getsockopt(&stream, PeerCredentials).map_err(std::io::Error::from)?.pid();

@@ -11,8 +11,8 @@ use wireglass_core::order::Order;
 
 use super::Counters;
 use super::operate::{
-    KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord, StopRecord,
-    end_order_line, orders_line, stop_line,
+    KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord, StopRecord, StopRequest,
+    end_order_line, orders_line,
 };
 use super::protocol::{
     ExcludeRequest, FlowsRequest, IncludeRequest, Line, MAX_LIMIT, Refusal, ReloadRecord, VERSION,
@@ -244,9 +244,9 @@ pub fn log_level(socket: &Path, request: LevelRequest) -> Result<LogLevel, AskEr
 /// Has it end, as a signal would: it has begun to when this returns.
 ///
 /// # Errors
-/// Likewise.
-pub fn stop(socket: &Path) -> Result<StopRecord, AskError> {
-    let (_, mut answer) = ask(socket, &stop_line(), COUNTERS_TIME)?;
+/// Likewise; [`Refusal::Absent`] where it is another process.
+pub fn stop(socket: &Path, request: StopRequest) -> Result<StopRecord, AskError> {
+    let (_, mut answer) = ask(socket, &request.line(), COUNTERS_TIME)?;
     match next_line(&mut answer)? {
         Line::Stop(stopped) => Ok(stopped),
         line => Err(refused(line)),

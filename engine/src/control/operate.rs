@@ -197,9 +197,22 @@ impl OrderRecord {
     }
 }
 
-/// The line that has the engine end, its end included.
-pub fn stop_line() -> String {
-    envelope("stop", serde_json::Value::Null)
+/// An engine is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StopRequest {
+    /// Only the one with this process number.
+    pub process: u32,
+    /// It goes on, and says what it would leave.
+    #[serde(default)]
+    pub only_ask: bool,
+}
+
+impl StopRequest {
+    /// The line to send, its end included.
+    pub fn line(&self) -> String {
+        envelope("stop", serde_json::to_value(self).unwrap_or_default())
+    }
 }
 
 /// What an engine leaves that has begun to end.

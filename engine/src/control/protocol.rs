@@ -38,7 +38,7 @@
 //! -> {"version":1,"command":"log.level","arguments":{"level":"debug"}}
 //! <- {"kind":"begin","version":1,"engine":"0.1.0"}
 //! <- {"kind":"log_level","level":"debug"}
-//! -> {"version":1,"command":"stop"}
+//! -> {"version":1,"command":"stop","arguments":{"process":4711}}
 //! <- {"kind":"begin","version":1,"engine":"0.1.0"}
 //! <- {"kind":"stop","decrypted":2,"bypassed":40}
 //! ```
@@ -57,7 +57,7 @@ use wireglass_core::phase::FlowPhase;
 use super::counters::{EngineRecord, PortRecord, WorkerRecord};
 pub use super::exclude::{ExcludeRequest, IncludeRequest, MAX_HOURS};
 use super::operate::{
-    KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord, StopRecord,
+    KillRequest, KilledRecord, LevelRequest, LogLevel, OrderRequest, OrdersRecord, StopRecord, StopRequest,
 };
 use super::record::FlowRecord;
 use crate::exclusions::ExclusionRecord;
@@ -106,7 +106,7 @@ pub enum Command {
     /// To say more or less.
     LogLevel(LevelRequest),
     /// To end.
-    Stop,
+    Stop(StopRequest),
 }
 
 /// What a command does.
@@ -330,7 +330,7 @@ impl Command {
                 Ok(Self::Kill(request))
             }
             "orders" => Ok(Self::Orders),
-            "stop" => Ok(Self::Stop),
+            "stop" => Ok(Self::Stop(read_arguments("stop", arguments)?)),
             "log.level" => Ok(Self::LogLevel(read_arguments("log.level", arguments)?)),
             // Debug quotes what a terminal must not see.
             other => Err(Refusal::Request.line(format!(
@@ -350,7 +350,7 @@ impl Command {
             | Self::Order(..)
             | Self::EndOrder(_)
             | Self::LogLevel(_)
-            | Self::Stop => Right::Operate,
+            | Self::Stop(_) => Right::Operate,
         }
     }
 }
@@ -478,7 +478,7 @@ mod tests {
             ("bypass.end", "{}", Right::Operate),
             ("drain", "{}", Right::Operate),
             ("drain.end", "{}", Right::Operate),
-            ("stop", "{}", Right::Operate),
+            ("stop", r#"{"process":7}"#, Right::Operate),
             ("log.level", r#"{"level":"info"}"#, Right::Operate),
         ] {
             let line = format!(r#"{{"version":1,"command":"{command}","arguments":{arguments}}}"#);

@@ -129,7 +129,7 @@ fn answer(stream: &UnixStream, (peer, may_operate): (Peer, bool), shared: &Share
         Ok(Command::EndOrder(order)) => operate::end_order(shared, order, peer, &mut out)?,
         Ok(Command::Orders) => operate::orders(shared, &mut out)?,
         Ok(Command::LogLevel(request)) => operate::log_level(shared, request, peer, &mut out)?,
-        Ok(Command::Stop) => operate::stop(shared, peer, &mut out)?,
+        Ok(Command::Stop(request)) => operate::stop(shared, request, peer, &mut out)?,
         Ok(Command::Flows(request)) => flows(shared, &request, &mut out)?,
         Ok(Command::Reload) => reload(shared, &mut out)?,
         Ok(Command::Exclusions) => exclusions(shared, &mut out)?,

@@ -5,18 +5,24 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use wireglass_core::tls::CostlyServers;
+use wireglass_core::tls::{CostlyServers, MOST_COSTLY};
 
 use super::schema::{CostlyRecord, CostlyServer, SCHEMA, write};
 use super::view::View;
 
 /// A new time is told if it is this much later, in seconds: who is visited all the time is not told of all the time.
 const LATER: u64 = 60;
+/// Seconds between two values: an attacker with many addresses must not fill etcd's history.
+const EVERY: u64 = 1;
+/// Likewise, once a value is as long as it may be: of more servers, others do not learn all.
+const EVERY_FULL: u64 = 10;
 
 /// What has been told, and what was heard.
 #[derive(Debug, Default)]
 pub struct Costly {
     told: BTreeMap<IpAddr, u64>,
+    /// Not before.
+    next: u64,
     /// The revisions of all engines' values.
     heard: BTreeMap<String, i64>,
 }
@@ -25,6 +31,7 @@ impl Costly {
     /// The connection to etcd is a new one, with another lease: all is told anew.
     pub fn reconnected(&mut self) {
         self.told.clear();
+        self.next = 0;
     }
 
     /// The value that this engine's key is to have, or none; nothing: as it is.
@@ -36,7 +43,11 @@ impl Costly {
         if own.len() == self.told.len() && own.iter().all(is_told) {
             return None;
         }
-        self.told = own;
+        if now < self.next {
+            return None;
+        }
+        let every = if own.len() < MOST_COSTLY { EVERY } else { EVERY_FULL };
+        (self.told, self.next) = (own, now.saturating_add(every));
         let entry = |(address, until): (&IpAddr, &u64)| CostlyServer { address: *address, until: *until };
         let record = CostlyRecord { schema: SCHEMA, servers: self.told.iter().map(entry).collect() };
         Some((!record.servers.is_empty()).then(|| write(&record)))

@@ -35,6 +35,13 @@ pub struct Learning {
     chains: Option<Chains>,
 }
 
+impl Drop for Learning {
+    /// Nobody hears any more when a word is taken back.
+    fn drop(&mut self) {
+        self.disconnected();
+    }
+}
+
 impl Learning {
     /// Of an engine, as far as its configuration shares it.
     pub fn new(fleet: &Fleet, provider: Provider, learned: Learned) -> Self {

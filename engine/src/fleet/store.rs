@@ -1,5 +1,6 @@
 //! etcd: what of it is asked, and for how long.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
@@ -264,7 +265,8 @@ impl Store {
         Ok(done.succeeded())
     }
 
-    /// Puts values with a lease, and removes those that are none, all at once: at most 128.
+    /// Puts values with a lease, and removes those that are none, all at once: at most 128. Of several for one place the last counts, as etcd
+    /// takes only one.
     ///
     /// # Errors
     /// Likewise.
@@ -273,13 +275,13 @@ impl Store {
         changes: impl IntoIterator<Item = (Place, Option<Vec<u8>>)>,
         lease: &Lease,
     ) -> Result<(), StoreError> {
-        let change = |(place, value): (Place, Option<Vec<u8>>)| match value {
-            Some(value) => {
-                TxnOp::put(self.keys.key(&place), value, Some(PutOptions::new().with_lease(lease.id)))
-            }
-            None => TxnOp::delete(self.keys.key(&place), None),
+        let last: BTreeMap<_, _> =
+            changes.into_iter().map(|(place, value)| (self.keys.key(&place), value)).collect();
+        let change = |(key, value): (_, Option<Vec<u8>>)| match value {
+            Some(value) => TxnOp::put(key, value, Some(PutOptions::new().with_lease(lease.id))),
+            None => TxnOp::delete(key, None),
         };
-        let changes: Vec<_> = changes.into_iter().map(change).collect();
+        let changes: Vec<_> = last.into_iter().map(change).collect();
         if changes.is_empty() {
             return Ok(());
         }

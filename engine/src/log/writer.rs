@@ -109,9 +109,9 @@ fn run(sink: &mut Sink, receiver: &LogReceiver, stats: Option<&StatsSource>, con
         // Read before the ring is emptied: what was pushed before the stop is in it.
         let stopping = control.stop.load(Ordering::Acquire);
         // At most one ring full in a turn: workers that push as fast as this pops must not keep the rest
-        // from its turn, nor the engine from stopping.
+        // from its turn. At the stop they have ended, and all that is there is written.
         let mut taken = 0;
-        while taken < receiver.capacity()
+        while (stopping || taken < receiver.capacity())
             && let Some(event) = receiver.pop()
         {
             sink.line(counters, |buffer| eve::write_event(buffer, &event));

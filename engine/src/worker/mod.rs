@@ -112,7 +112,7 @@ pub struct Worker<IO: Io> {
     hasher: KeyHasher,
     /// In this turn, the last frame's flow.
     last_flow: Option<FlowId>,
-    /// By port: the last flow of which two frames came in a row, and how the next one is known.
+    /// By port: the last flow of which two frames came in a row, in either direction, and how the next one from there is known.
     repeated: Vec<Option<(FlowId, Repeated)>>,
     steering: Steering<IO::Frame>,
     cx: Context<IO>,
@@ -350,10 +350,14 @@ impl<IO: Io> Worker<IO> {
     fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
         if let Some((id, repeated)) = &mut self.repeated[port.index()]
             && let Some(headers) = repeated.next(frame.data())
-            && self.table.get(*id).is_some()
         {
             let (id, headers) = (*id, *headers);
-            return self.gather(id, port, frame, &headers);
+            if self.table.get(id).is_some() {
+                self.last_flow = Some(id);
+                return self.gather(id, port, frame, &headers);
+            }
+            // It has ended. Its place gets other flows, and the numbers by which they are told apart come again some day.
+            self.repeated[port.index()] = None;
         }
         // By reference: what was read is large, and moving it costs as much as reading it.
         match &mut classify(frame.data()) {

@@ -8,6 +8,7 @@ use super::{Connection, State};
 use crate::{Instant, Payload, PlainSegment};
 
 /// Whether a segment is the one that was expected next.
+#[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prediction {
     /// It is, and has been taken in.

@@ -20,7 +20,7 @@ impl Event {
         }
     }
 
-    /// Bytes of memory that it holds beside its own size: all that a peer can make long. What others hold, too, does not count.
+    /// Bytes of memory that it holds beside its own size: all that a peer can make long. A certificate that others hold, too, counts in full: when they let go of it is not known.
     pub fn memory(&self) -> usize {
         match self {
             Self::Tls(_, event) => size_of_val(&**event) + event.text_bytes(),

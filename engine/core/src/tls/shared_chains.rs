@@ -2,7 +2,8 @@
 //!
 //! What is shared is that the chain of one server is without any defect, for one name. Its key is a digest over chain, staple and name, and
 //! over all that judged it: roots, intermediates, CRLs, CT logs, both CAs, the library and the version. So an engine that would judge
-//! otherwise finds nothing. The profile does not count: what has no defect has none in any, and what is not known of its revocation each
+//! otherwise finds nothing. Where what a server staples, or its SCTs, have a say, nobody's word is asked: the signer could not find a lie out.
+//! The profile does not count: what has no defect has none in any, and what is not known of its revocation each
 //! engine asks its own profile about.
 //!
 //! Nothing is shared that depends on what one engine has fetched, or has learned from other servers. What was heard is not told on. It holds
@@ -11,6 +12,7 @@
 //! Who lies must have the fleet's key, and then saves others a verification that would have failed. Names and dates of the leaf are still
 //! [looked at](super::verify::Verifier::names_and_dates_fit), the server still has to prove that it has the leaf's key, and the signer, a
 //! process of its own, verifies the original for itself before it signs a copy: it refuses, and the flow ends before the client's handshake.
+//! Only a copy that it has signed before is still shown.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -209,7 +211,9 @@ impl SharedChains {
 
     /// Nobody's word counts any more: it is not known who is still there.
     pub fn forget_heard(&self) {
-        self.heard.lock().clear();
+        // Freed when the lock is: handshakes wait for it.
+        let heard = std::mem::take(&mut *self.heard.lock());
+        drop(heard);
     }
 
     /// Chains that others have told.

@@ -302,8 +302,8 @@ impl Verifier {
         (findings, consulted)
     }
 
-    /// Whether a leaf proves this name, is valid at `now` in seconds since the Unix epoch, and is none of our own CAs': what costs no signature
-    /// is looked at whoever vouches for its chain.
+    /// Whether a leaf proves this name, is valid at `now` in seconds since the Unix epoch, is none of our own CAs' and asks for no staple, as
+    /// none came: what costs no signature is looked at whoever vouches for its chain.
     pub(super) fn names_and_dates_fit(
         &self,
         leaf: &CertificateDer<'_>,
@@ -312,7 +312,10 @@ impl Verifier {
     ) -> bool {
         let (Ok(leaf), Ok(now)) = (Certificate::parse(leaf), i64::try_from(now)) else { return false };
         let is_valid = leaf.not_before() <= now && now <= leaf.not_after();
-        is_valid && names::proves(&leaf, name) && !self.own.iter().any(|own| own.may_have_issued(&leaf))
+        is_valid
+            && !leaf.must_staple()
+            && names::proves(&leaf, name)
+            && !self.own.iter().any(|own| own.may_have_issued(&leaf))
     }
 
     /// Has fetched what a verification lacked, at `now` in seconds since the Unix epoch.

@@ -130,10 +130,13 @@ impl VerifyCache {
     /// Where chains are shared, and the key of this one there; none: they are not.
     fn shared(&self, key: &[u8; 32]) -> Option<(&SharedChains, [u8; 32])> {
         let (chains, trust) = self.shared.as_ref().filter(|(chains, _)| chains.is_on())?;
+        if self.verifier.ct_logs.is_some() {
+            return None;
+        }
         Some((chains, CacheKey::new("shared chain").bytes(trust).bytes(key).finish()))
     }
 
-    /// What another engine has found of this chain, which is not known here. It does not enter the cache: it holds as long as that engine says so.
+    /// What another engine has found of this chain, which is not known here and came without a staple. It does not enter the cache: it holds as long as that engine says so.
     fn vouched_for(
         &self,
         leaf: &CertificateDer<'_>,
@@ -203,7 +206,10 @@ impl VerifyCache {
         // One that goes on was not known when it began: to hash the chain in each step would take half as long as the step.
         if effort.is_new() {
             let key = key();
-            if let Some(vetted) = self.find(&key, now).or_else(|| self.vouched_for(leaf, name, &key, now)) {
+            if let Some(vetted) = self
+                .find(&key, now)
+                .or_else(|| staple.is_empty().then(|| self.vouched_for(leaf, name, &key, now)).flatten())
+            {
                 return Ok(vetted);
             }
             if effort.is_put_off(intermediates.len()) {

@@ -12,6 +12,7 @@ use wireglass_core::phase::FlowPhase;
 use super::{ANSWER_TIME, Answer, GLANCE, SURVEY_TIME, Shared, WholeEngine, begin};
 use crate::control::operate::{
     KillRequest, KilledRecord, LevelRequest, OrderRecord, OrderRequest, OrdersRecord, Peer, StopRecord,
+    StopRequest,
 };
 use crate::control::protocol::{Line, Refusal};
 use crate::flow_dump::{KillTally, Place};
@@ -187,23 +188,34 @@ pub(super) fn log_level(
 }
 
 /// Answers first: who has asked waits for the end of the process, and would not hear any more.
-pub(super) fn stop(shared: &Shared, peer: Peer, out: &mut Answer<'_>) -> io::Result<()> {
+pub(super) fn stop(
+    shared: &Shared,
+    StopRequest { process, only_ask }: StopRequest,
+    peer: Peer,
+    out: &mut Answer<'_>,
+) -> io::Result<()> {
     let Some(WholeEngine { stop, .. }) = &shared.engine else {
         return out.line(&Refusal::Request.line("this engine is stopped by a signal"));
     };
+    let own = std::process::id();
+    if process != own {
+        return out.line(&Refusal::Absent.line(format!("this is process {own}, not {process}")));
+    }
     let flows = |phase| shared.metrics.flows_now(phase);
     let (decrypted, bypassed) = (flows(FlowPhase::Decrypted), flows(FlowPhase::Bypassed));
-    let Peer { uid, pid } = peer;
-    tracing::warn!(
-        uid,
-        pid,
-        decrypted,
-        bypassed,
-        "another process has told this engine to stop: what is decrypted is reset"
-    );
     begin(out)?;
     out.line(&Line::Stop(StopRecord { decrypted, bypassed }))?;
     out.flush()?;
-    stop.store(true, Ordering::Release);
+    if !only_ask {
+        let Peer { uid, pid } = peer;
+        tracing::warn!(
+            uid,
+            pid,
+            decrypted,
+            bypassed,
+            "another process has told this engine to stop: what is decrypted is reset"
+        );
+        stop.store(true, Ordering::Release);
+    }
     Ok(())
 }
