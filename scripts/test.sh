@@ -6,7 +6,7 @@ set -euo pipefail
 
 stages=(setup format lint deny msrv ring-alone unit miri fuzz docs scripts nic dpdk crates build deploy image package lab pktgen)
 # With --long, after the others: each takes many minutes, for what few changes touch.
-long=(vm aws-lc-rs-alone lab-ring static ports fleet grid)
+long=(vm aws-lc-rs-alone miri-core lab-ring static ports fleet grid)
 
 usage() {
     cat <<EOF
@@ -41,6 +41,7 @@ With --long also:
   vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
   aws-lc-rs-alone
               the engine without ring
+  miri-core   the unit tests of the engine's core that call no cryptography, in Miri: its packets and tables
   lab-ring    the whole lab with ring
   static      scripts/static-test.sh: DPDK inside the binaries
   ports       the lab's wire on other kinds of ports: tap, memif, virtio_user, vhost
@@ -96,6 +97,12 @@ stage_miri() {
         return "$skip"
     fi
     PROPTEST_CASES=16 MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked -p tcp-stack --lib
+}
+# One test sums 64 KB byte by byte, for ten minutes when interpreted.
+stage_miri-core() {
+    has_toolchain nightly && cargo +nightly miri --version >/dev/null 2>&1 || return "$skip"
+    PROPTEST_CASES=2 MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked -p wireglass-core --no-default-features --features ring --lib -- \
+        packet:: flow_table aged_map --skip the_largest_packet_does_not_overflow
 }
 # The engine's targets take minutes to build with libFuzzer; without it they run in "unit", over the kept corpus.
 stage_fuzz() { scripts/fuzz.sh --seconds 5 tcp-stack; }
@@ -163,7 +170,7 @@ cd "$root"
 logs=$root/target/test-logs
 mkdir -p "$logs"
 # What the stages in `may_skip` end with where what they run on cannot be had.
-skip=77 may_skip=' msrv miri image package vm '
+skip=77 may_skip=' msrv miri miri-core image package vm '
 # These tell one line for each check: worth to be seen as it comes.
 tells=' lab lab-ring vm '
 passed=0 failed=0 broken=() skipped=() times=() child=
