@@ -92,17 +92,20 @@ with_provider() {
 stage_unit() { cargo test --locked --workspace --features wireglass/dpdk,wireglass/fleet --no-fail-fast; }
 # Miri interprets, so a few cases of each property. Without isolation, as proptest looks for its kept failures in files.
 stage_miri() {
-    if ! has_toolchain nightly || ! cargo +nightly miri --version >/dev/null 2>&1; then
-        say "skipped miri: not installed (rustup component add --toolchain nightly miri rust-src)"
-        return "$skip"
-    fi
+    has_miri || return "$skip"
     PROPTEST_CASES=16 MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked -p tcp-stack --lib
 }
 # One test sums 64 KB byte by byte, for ten minutes when interpreted.
 stage_miri-core() {
-    has_toolchain nightly && cargo +nightly miri --version >/dev/null 2>&1 || return "$skip"
+    has_miri || return "$skip"
     PROPTEST_CASES=2 MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --locked -p wireglass-core --no-default-features --features ring --lib -- \
         packet:: flow_table aged_map --skip the_largest_packet_does_not_overflow
+}
+has_miri() {
+    if ! has_toolchain nightly || ! cargo +nightly miri --version >/dev/null 2>&1; then
+        say "skipped miri: not installed (rustup component add --toolchain nightly miri rust-src)"
+        return 1
+    fi
 }
 # The engine's targets take minutes to build with libFuzzer; without it they run in "unit", over the kept corpus.
 stage_fuzz() { scripts/fuzz.sh --seconds 5 tcp-stack; }

@@ -166,7 +166,7 @@ impl Engine {
         let workers = self.workers.len();
         self.turn = (self.turn + 1) % workers;
         let owner = match classify(frame) {
-            Class::Tcp(headers) => KeyHasher::owner(self.hasher.hash(&FlowKey::new(0, &headers)), workers),
+            Class::Tcp(headers) => KeyHasher::owner(self.hasher.flow(&FlowKey::new(0, &headers)), workers),
             _ => 0,
         };
         match self.spread {

@@ -138,6 +138,19 @@ fn long_events_fill_a_ring_before_its_places_are_taken() {
 }
 
 #[test]
+fn a_stop_empties_all_rings_though_each_is_as_long_as_a_turn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("eve.json");
+    let (sender, receiver) = ring(10);
+    let senders: Vec<_> = (0..50).map(|_| sender.with_own_ring()).collect();
+    for (ring, sender) in senders.iter().enumerate() {
+        (0..10).for_each(|n| sender.push(http(ring as u64 * 10 + n)));
+    }
+    LogWriter::start(&Destination::File(path.clone()), receiver, None).expect("a writer").stop();
+    assert_eq!(ids(&path).len(), 500);
+}
+
+#[test]
 fn events_of_several_rings_come_by_their_time() {
     let (sender, receiver) = ring(10);
     let at = |flow_id, time| {

@@ -103,7 +103,12 @@ impl<T> FlowTable<T> {
         // is the exception: an emptied place of it stays marked, and when no other is left, all are gone through in one call. Twice as large it
         // would be so more rarely, and cost each look-up among 100,000 flows more.
         let mut slots = Vec::new();
-        let _ = slots.try_reserve_exact(capacity as usize);
+        if slots.try_reserve_exact(capacity as usize).is_err() {
+            tracing::warn!(
+                capacity,
+                "the system does not promise memory for all flows (limits.flows) at once: the table grows as it is used"
+            );
+        }
         Self {
             index: HashTable::with_capacity(capacity as usize),
             slots,

@@ -54,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const HELD_SHARE: usize = 4;
 
 /// Runs the engine until SIGINT or SIGTERM. Another one, a second later, kills it; SIGHUP opens the event log anew, and
-/// loads the configuration anew. `set_level` changes the level of messages. `take_over`: an engine that runs is to make room, within so long.
+/// loads the configuration anew. `set_level` changes the level of messages. `take_over`: an engine that runs is to give way, within so long.
 ///
 /// Exit code 0 after a clean stop; 4 if a token has refused the PIN of a CA's key; 1 if it could not start, a worker died, a port was removed or reset, or frame buffers were lost.
 pub(super) fn run(
@@ -139,15 +139,22 @@ struct Signals {
     reload: Arc<AtomicBool>,
 }
 
-fn start(
-    mut config: Config,
-    take_turns: Option<Duration>,
-    set_level: impl Fn(LevelFilter) + Send + 'static,
-) -> Result<Engine, Failure> {
+/// What an engine has before its ports are opened.
+struct Ready {
+    secrets: Secrets,
+    signer: Signer,
+    fetcher: Option<Arc<Fetcher>>,
+    tls: TlsContext,
+    compiled: Compiled,
+    signals: Signals,
+}
+
+/// Makes it, and only then has an engine that runs give way.
+fn make_ready(config: &mut Config, take_over: Option<Duration>) -> Result<Ready, Failure> {
     place_other_threads(&config.workers.cores);
     let secrets = Secrets::draw().map_err(|error| error.to_string())?;
     // The signer may read there only if it is there when the signer starts.
-    make_folder(&config)?;
+    make_folder(config)?;
     // First: it gets nothing of what is opened here.
     let signer = Signer(Some(SignerClient::start(&config.file)?));
     let fetcher = config.fetch.is_on().then(|| {
@@ -167,9 +174,18 @@ fn start(
     list_files.flat_map(ListFile::bad_lines).for_each(|bad| tracing::warn!("{bad}"));
     let compiled = config.compile(&Tallies::default());
     let signals = Signals::register().map_err(|error| format!("cannot handle signals: {error}"))?;
-    if let Some(limit) = take_turns {
-        take_over_from(&config, limit, &signals.stop)?;
+    if let Some(limit) = take_over {
+        take_over_from(config, limit, &signals.stop)?;
     }
+    Ok(Ready { secrets, signer, fetcher, tls, compiled, signals })
+}
+
+fn start(
+    mut config: Config,
+    take_over: Option<Duration>,
+    set_level: impl Fn(LevelFilter) + Send + 'static,
+) -> Result<Engine, Failure> {
+    let Ready { secrets, signer, fetcher, tls, compiled, signals } = make_ready(&mut config, take_over)?;
     let socket = control_socket(&config)?;
     let ids_socket = verdict_socket(&config)?;
     confine::prepare(&config)?;
@@ -241,7 +257,7 @@ fn start(
     let (pool, workers, (control, verdicts, reloads, fleet)) =
         start_workers(&threads, (builder, captures), &metrics, queues, &signals.stop, beside)
             .map_err(|error| format!("cannot start a thread: {error}"))?;
-    if take_turns.is_some() && reloads.1.ask().is_err() {
+    if take_over.is_some() && reloads.1.ask().is_err() {
         // What was loaded is as old as the other engine took to drain.
         tracing::warn!(
             "the configuration could not be loaded anew after taking over: `wireglass reload` does it"

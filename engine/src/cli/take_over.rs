@@ -22,7 +22,8 @@ use super::run::obstacles_of_ports;
 use super::supervisor;
 use crate::config::Config;
 use crate::control::client::{self, AskError};
-use crate::control::operate::{OrderRequest, OrdersRecord, StopRequest};
+use crate::control::operate::{OrderRequest, OrdersRecord, StopRecord, StopRequest};
+use crate::control::protocol::Refusal;
 
 /// How often it is looked whether decrypted flows are left.
 const LOOK: Duration = Duration::from_millis(200);
@@ -33,23 +34,15 @@ const AFTERWARDS: Duration = Duration::from_secs(60);
 /// An engine that was stopped has ended after so long: a stop takes less than a second, and a reload of the signer 30.
 const END: Duration = Duration::from_secs(60);
 
-/// What can be found wrong beforehand is: the engine that runs is the better one until then.
-pub(super) fn take_over_from(config: &Config, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
-    let socket = config
-        .control
-        .socket
-        .as_deref()
-        .ok_or("--take-over: the engines meet at `control.socket`, which is \"off\"")?;
-    obstacles_of_ports(config)?;
-    take_over(socket, limit, stop)
-}
-
-/// Has the engine at this socket, if there is one, decrypt nothing new, waits until it decrypts nothing or `limit` is over, stops it, and
-/// returns when its process is gone. `stop`: set by a signal, and the engine goes on.
+/// Has the engine at this configuration's control socket, if there is one, decrypt nothing new, waits until it decrypts nothing or `limit` is
+/// over, stops it, and returns when its process is gone. `stop`: set by a signal, and that engine goes on.
 ///
 /// # Errors
 /// It goes on between its ports, unless the text says otherwise.
-fn take_over(socket: &Path, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
+pub(super) fn take_over_from(config: &Config, limit: Duration, stop: &AtomicBool) -> Result<(), String> {
+    let socket = config.control.socket.as_deref();
+    let socket = socket.ok_or("--take-over: the engines meet at `control.socket`, which is \"off\"")?;
+    obstacles_of_ports(config)?;
     let wrong = |error: AskError| format!("--take-over: {}: {error}", socket.display());
     let process = match Process::at(socket) {
         Ok(process) => process,
@@ -75,7 +68,9 @@ fn take_over(socket: &Path, limit: Duration, stop: &AtomicBool) -> Result<(), St
                     "--take-over: somebody has taken the drain back; the engine that runs goes on".into()
                 );
             }
-            Err(AskError::NotRunning(_)) if process.is_gone_within(END) => return Ok(()),
+            // Others ask, too.
+            Err(AskError::Refused(Refusal::Busy, _)) => left,
+            Err(error) if process.ends(&error) => return Ok(()),
             Err(error) => return Err(wrong(error)),
         };
         if told.elapsed() >= TELL {
@@ -91,12 +86,14 @@ fn take_over(socket: &Path, limit: Duration, stop: &AtomicBool) -> Result<(), St
         return Err("--take-over: interrupted; the engine that runs goes on".into());
     }
     supervisor::needs(2 * END);
-    let stopped = client::stop(socket, process.stop(false)).map_err(wrong)?;
-    errln!(
-        "wireglass: the engine that ran stops: {} decrypted flow(s) are left and reset, {} bypassed go on",
-        stopped.decrypted,
-        stopped.bypassed
-    );
+    match client::stop(socket, process.stop(false)) {
+        Ok(StopRecord { decrypted, bypassed }) => errln!(
+            "wireglass: the engine that ran stops: {decrypted} decrypted flow(s) are left and reset, {bypassed} bypassed go on"
+        ),
+        // By itself, or by a signal, in this moment.
+        Err(error) if process.ends(&error) => return Ok(()),
+        Err(error) => return Err(wrong(error)),
+    }
     if !process.is_gone_within(END) {
         return Err(format!(
             "--take-over: process {} was told to stop, and is still there after {END:?}: it may hold the ports; its messages may say why",
@@ -171,6 +168,15 @@ impl Process {
         })?;
         let end = pidfd_open(process, PidfdFlags::empty()).map_err(std::io::Error::from)?;
         Ok(Self { id, end })
+    }
+
+    /// What it has answered, or not, is because it ends, and it has ended now.
+    fn ends(&self, error: &AskError) -> bool {
+        let may_end = matches!(
+            error,
+            AskError::NotRunning(_) | AskError::Io(_) | AskError::Refused(Refusal::Stopping, _)
+        );
+        may_end && self.is_gone_within(END)
     }
 
     fn is_gone_within(&self, time: Duration) -> bool {

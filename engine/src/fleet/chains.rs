@@ -157,7 +157,7 @@ mod tests {
     fn chain(number: u16, until: u64) -> GoodChain {
         let mut key = [0; 32];
         key[..2].copy_from_slice(&number.to_be_bytes());
-        let revocation = Revocation::Good(RevocationSource::Staple);
+        let revocation = Revocation::Good(RevocationSource::Crl);
         GoodChain { key, from: 0, until: until as i64, revocation, root: "CN=Root".into() }
     }
 

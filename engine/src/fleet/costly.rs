@@ -104,6 +104,11 @@ mod tests {
         view.hear(&Place::Costly("a".into()), both.as_deref(), 2);
         of_b.hear("b", &view, &b, NOW + LATER);
         assert!(b.contains(address(1), NOW + LATER) && b.contains(address(2), NOW + LATER));
+        // One with many addresses is told of in turns.
+        for (after, told) in [(1, true), (1, false), (2, true)] {
+            a.note(address(2 + after * 2 + u8::from(told)), NOW + LATER);
+            assert_eq!(of_a.tell(&a, NOW + LATER + u64::from(after)).is_some(), told, "{after} s later");
+        }
         // Its time is up: it takes them back. Its lease ends.
         assert_eq!(of_a.tell(&a, NOW + LATER + 600), Some(None));
         view.hear(&Place::Costly("a".into()), None, 3);

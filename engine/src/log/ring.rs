@@ -90,8 +90,8 @@ impl Ring {
         } else {
             // Before the writer can take it out.
             self.put_in.bytes.fetch_add(bytes, Relaxed);
-            let Err(event) = self.queue.push(event) else { return };
-            self.taken_out.fetch_add(event.memory(), Relaxed);
+            let Err(_full) = self.queue.push(event) else { return };
+            self.taken_out.fetch_add(bytes, Relaxed);
             LogDrop::Events
         };
         // Several threads may drop at once; this is rare, so a locked add is fine here.

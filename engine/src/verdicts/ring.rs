@@ -128,7 +128,7 @@ impl VerdictSender {
         let left = AtomicUsize::new(keys.len());
         let pending = Arc::new(Pending { verdict, left, is_settled: AtomicBool::new(false) });
         for key in keys {
-            let hash = self.hasher.hash(key);
+            let hash = self.hasher.flow(key);
             let channel = &self.channels[KeyHasher::owner(hash, self.channels.len())];
             let asked = Asked { key: *key, hash, pending: Arc::clone(&pending) };
             match channel.ring.push(asked) {

@@ -43,17 +43,18 @@ pub(super) struct Generations {
 struct PortSet(Box<[u64; 1 << 10]>);
 
 impl PortSet {
-    fn of<'a>(all: impl Iterator<Item = &'a Generation>) -> Self {
-        let mut bits = Box::new([0; 1 << 10]);
-        for generation in all {
-            match generation.shared.policy.ports() {
-                Ports::Any => bits.fill(u64::MAX),
-                Ports::Only(ports) => {
-                    ports.iter().for_each(|port| bits[usize::from(port >> 6)] |= 1 << (port & 63));
-                }
+    fn none() -> Self {
+        Self(Box::new([0; 1 << 10]))
+    }
+
+    /// Adds those that are intercepted by these settings.
+    fn add(&mut self, ports: &Ports) {
+        match ports {
+            Ports::Any => self.0.fill(u64::MAX),
+            Ports::Only(ports) => {
+                ports.iter().for_each(|port| self.0[usize::from(port >> 6)] |= 1 << (port & 63));
             }
         }
-        Self(bits)
     }
 
     fn has(&self, port: u16) -> bool {
@@ -66,8 +67,11 @@ impl Generations {
         let intercepted = vec![(first.policy.ports().clone(), Instant::ZERO)];
         let number = generation::FIRST;
         let newest = Generation { number, shared: first, flows: 0 };
-        let looked_at = PortSet::of([&newest].into_iter());
-        Self { newest, older: VecDeque::new(), in_context: number, looked_at, intercepted }
+        let looked_at = PortSet::none();
+        let mut generations =
+            Self { newest, older: VecDeque::new(), in_context: number, looked_at, intercepted };
+        generations.note_ports();
+        generations
     }
 
     /// What flows that begin now, and frames of no flow, go by.
@@ -128,7 +132,10 @@ impl Generations {
     }
 
     fn note_ports(&mut self) {
-        self.looked_at = PortSet::of(self.older.iter().chain([&self.newest]));
+        self.looked_at.0.fill(0);
+        for generation in self.older.iter().chain([&self.newest]) {
+            self.looked_at.add(generation.shared.policy.ports());
+        }
     }
 
     /// Since when flows to this port have been looked at without a break, as far as it is remembered.

@@ -348,15 +348,15 @@ impl<IO: Io> Worker<IO> {
     }
 
     fn handle_frame(&mut self, port: PortId, frame: IO::Frame) {
-        if let Some((id, repeated)) = &mut self.repeated[port.index()]
+        if let Some((id, repeated)) = &self.repeated[port.index()]
             && let Some(headers) = repeated.next(frame.data())
         {
-            let (id, headers) = (*id, *headers);
+            let id = *id;
             if self.table.get(id).is_some() {
                 self.last_flow = Some(id);
                 return self.gather(id, port, frame, &headers);
             }
-            // It has ended. Its place gets other flows, and the numbers by which they are told apart come again some day.
+            // It has ended. After 2^32 other flows in its place of the table its number would come again.
             self.repeated[port.index()] = None;
         }
         // By reference: what was read is large, and moving it costs as much as reading it.

@@ -48,13 +48,20 @@ allow = ["{ALLOWED}"]
     return engine
 
 
+def _cores(text):
+    """Of a list as the kernel writes it: 0-2,7."""
+    ends = [part.split("-") for part in text.strip().split(",")]
+    return {core for part in ends for core in range(int(part[0]), int(part[-1]) + 1)}
+
+
 def _threads(engine):
-    """What the kernel says: name, user, capabilities, filters of each thread."""
+    """What the kernel says: name, user, capabilities, filters, cores of each thread."""
     threads = []
     for status in Path(f"/proc/{engine.process.popen.pid}/task").glob("*/status"):
         lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
         threads.append({"name": lines["Name"].strip(), "uid": int(lines["Uid"].split()[1]), "rights": int(lines["CapEff"], 16),
-                        "bounded": lines["NoNewPrivs"].strip() == "1", "filters": int(lines["Seccomp_filters"])})
+                        "bounded": lines["NoNewPrivs"].strip() == "1", "filters": int(lines["Seccomp_filters"]),
+                        "cores": _cores(lines["Cpus_allowed_list"])})
     return threads
 
 
@@ -73,6 +80,10 @@ def _look(engine, main, user=0):
     for each in own:
         if each["rights"] != may.get(each["name"], 0):
             raise Failed(f"other capabilities than {may.get(each['name'], 0):x}: {each}")
+    workers = set(engine.setup.cores or engine.ports.cores)
+    for each in threads:
+        if not each["cores"] <= workers if each["name"].startswith("wg-worker") else each["cores"] & workers:
+            raise Failed(f"workers have the cores {workers}, and those alone: {each}")
     kinds = {each["name"].rstrip("0123456789-") for each in own}
     missing = {*may, "wg-worker", "wg-shake", "wg-content", "wg-control", "wg-fetch", "metrics"} - kinds
     if missing:

@@ -59,7 +59,7 @@ impl PackedIdentity {
         Identity {
             flow_id: self.flow_id,
             wire: self.wire,
-            vlan: self.vlan.map(|id| (id != UNTAGGED).then_some(id)),
+            vlan: self.vlan(),
             client: self.client(),
             server: self.server(),
             refused_before: self.refused_before,
@@ -68,6 +68,18 @@ impl PackedIdentity {
 
     pub(super) fn flow_id(&self) -> u64 {
         self.flow_id
+    }
+
+    pub(super) fn wire(&self) -> usize {
+        self.wire.into()
+    }
+
+    pub(super) fn vlan(&self) -> [Option<u16>; 2] {
+        self.vlan.map(|id| (id != UNTAGGED).then_some(id))
+    }
+
+    pub(super) fn refused_before(&self) -> bool {
+        self.refused_before
     }
 
     pub(super) fn client(&self) -> SocketAddr {

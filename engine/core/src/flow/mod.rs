@@ -461,7 +461,7 @@ impl<IO: Io> Flow<IO> {
             // for it: it is younger than the engine.
             BeforeAnswer::OneDirection
                 if cx.shared.outside_tls.midstream != Midstream::Forward
-                    || self.identity.unpack().refused_before =>
+                    || self.identity.refused_before() =>
             {
                 cx.counters.drop_packet(PacketDrop::OneDirection);
             }
@@ -649,8 +649,8 @@ impl<IO: Io> Flow<IO> {
 
     fn facts<'a>(&self, shared: &'a Shared) -> FlowFacts<'a> {
         FlowFacts {
-            wire: &shared.wires[usize::from(self.identity.unpack().wire)],
-            vlan: self.identity.unpack().vlan[0],
+            wire: &shared.wires[self.identity.wire()],
+            vlan: self.identity.vlan()[0],
             client: self.identity.client(),
             server: self.identity.server(),
         }

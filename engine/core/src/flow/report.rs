@@ -229,8 +229,8 @@ impl<IO: Io> Flow<IO> {
         FlowHead {
             time,
             flow_id: self.identity.flow_id(),
-            wire: Arc::clone(&shared.wires[usize::from(self.identity.unpack().wire)]),
-            vlan: self.identity.unpack().vlan,
+            wire: Arc::clone(&shared.wires[self.identity.wire()]),
+            vlan: self.identity.vlan(),
             client: self.identity.client(),
             server: self.identity.server(),
             starttls: self.starttls,

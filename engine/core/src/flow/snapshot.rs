@@ -224,7 +224,7 @@ impl<IO: Io> Flow<IO> {
         let since = |time: Timestamp| wall.0.saturating_sub(time.0);
         Some(FlowSnapshot {
             identity: self.identity.unpack(),
-            wire: Arc::clone(&wires[usize::from(self.identity.unpack().wire)]),
+            wire: Arc::clone(&wires[self.identity.wire()]),
             phase,
             handshaking: matches!(&self.phase, Phase::Adopted(adopted) if adopted.is_handshaking()),
             rule: self.decided.as_ref().and_then(|(_, rule)| rule.clone()),

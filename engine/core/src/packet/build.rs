@@ -6,10 +6,8 @@ use smoltcp::wire::Ipv4Packet;
 use tcp_stack::Seq;
 
 use super::checksum::{Sum, fold};
-use super::classify::Headers;
+use super::classify::{Headers, TCP};
 
-/// Protocol number (IPv4), next header (IPv6).
-const TCP: u8 = 6;
 /// Places in a TCP header (RFC 9293 3.1): sequence number, offset and flags, checksum.
 const TCP_SEQ: Range<usize> = 4..8;
 const TCP_FLAGS: Range<usize> = 12..14;
@@ -199,7 +197,8 @@ pub struct RunHeaders {
 
 /// Sums of all that a run's segments have in common.
 struct Alike {
-    ip: u64,
+    /// None: IPv6, which has neither identification nor checksum.
+    ip: Option<u64>,
     tcp: u64,
 }
 
@@ -214,8 +213,9 @@ impl RunHeaders {
                 let ip = &below[usize::from(template.l3)..];
                 let varies = words(&tcp[TCP_SEQ]) + words(&tcp[TCP_FLAGS]) + words(&payload.bytes());
                 let tcp = without(words(&tcp[TCP_CHECKSUM]), varies);
-                // Nothing is asked of IPv6, which has neither.
-                Some(Alike { ip: without(words(&ip[IP_CHECKSUM]), words(&ip[IP_ID])), tcp })
+                let is_v4 = ip[0] >> 4 == 4;
+                let ip = is_v4.then(|| without(words(&ip[IP_CHECKSUM]), words(&ip[IP_ID])));
+                Some(Alike { ip, tcp })
             }
             Checksums::Offloaded { .. } => None,
         };
@@ -237,8 +237,8 @@ impl RunHeaders {
         if ip[0] >> 4 == 4 {
             ip[IP_ID].copy_from_slice(&template.next_id.to_be_bytes());
             template.next_id = template.next_id.wrapping_add(1);
-            if let Some(alike) = &self.alike {
-                let checksum = !fold(alike.ip + words(&ip[IP_ID]));
+            if let Some(Alike { ip: Some(alike), .. }) = &self.alike {
+                let checksum = !fold(alike + words(&ip[IP_ID]));
                 ip[IP_CHECKSUM].copy_from_slice(&checksum.to_ne_bytes());
             }
         }

@@ -14,20 +14,22 @@ use crate::reason::PacketDrop;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
-/// Next headers that are looked for (RFC 8200, RFC 4302).
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+/// Protocols (IPv4) and next headers (IPv6) that are looked for (RFC 8200, RFC 4302).
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const HOP_BY_HOP: u8 = 0;
 const ICMPV6: u8 = 58;
 const NO_NEXT_HEADER: u8 = 59;
 /// IPv4 header without options.
-const IPV4_HEADER: usize = 20;
+pub(super) const IPV4_HEADER: usize = 20;
+/// IPv6 header without extensions.
+pub(super) const IPV6_HEADER: usize = 40;
 /// TCP header without options.
-const TCP_HEADER: usize = 20;
+pub(super) const TCP_HEADER: usize = 20;
 /// UDP header (RFC 768).
-const UDP_HEADER: usize = 8;
+pub(super) const UDP_HEADER: usize = 8;
 /// Tags of a frame that are looked at. Two may be VLANs; hosts strip priority tags in any number.
 const MAX_TAGS: usize = 8;
 

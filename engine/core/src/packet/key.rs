@@ -121,9 +121,8 @@ impl FragmentKey {
 
 /// Hashes keys with a secret, so that nobody can choose addresses that collide. One hash serves steering and table.
 ///
-/// It is SipHash-1-3, a pseudo-random function as far as anyone knows: who has not the secret cannot do better than to guess, and sees
-/// no hash. Cheaper functions are no such thing. The NIC's RSS hash (Toeplitz) is linear: from a few collisions, which timing may
-/// show, all others follow without its key. CRC and multiplication are as linear, and hashes of AES rounds have no proof.
+/// It is SipHash-1-3: who has not the secret and sees no hash can only guess. A NIC's RSS hash (Toeplitz) and CRC are linear: from a few
+/// collisions, which times may show, all others follow without their key.
 #[derive(Clone, Copy)]
 pub struct KeyHasher {
     any: SipHasher13,

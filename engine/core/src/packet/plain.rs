@@ -3,19 +3,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::classify::{Class, Datagram, Headers};
+use super::classify::{Class, Datagram, Headers, IPV4_HEADER, IPV6_HEADER, TCP, TCP_HEADER, UDP, UDP_HEADER};
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 const ETHERNET: usize = 14;
 /// A VLAN tag (802.1Q).
 const TAG: usize = 4;
-const IPV4_HEADER: usize = 20;
-const IPV6_HEADER: usize = 40;
-/// TCP header without options.
-const TCP_HEADER: usize = 20;
-/// UDP header (RFC 768).
-const UDP_HEADER: usize = 8;
 
 /// What is behind the Ethernet header.
 struct Packet<'a> {

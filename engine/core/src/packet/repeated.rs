@@ -1,16 +1,12 @@
 //! Headers that repeat: the frames of one direction of a connection differ in few fields before their TCP sequence number, so the next
 //! one is known by comparing bytes, without reading its headers again.
 
-use super::classify::Headers;
+use super::classify::{Headers, IPV4_HEADER, IPV6_HEADER, TCP_HEADER};
 
 /// Words of eight bytes that are compared at most: Ethernet with two VLANs, IPv6, and TCP's ports.
 const WORDS: usize = 9;
-/// TCP header without options.
-const TCP_HEADER: usize = 20;
 /// The ports, at its beginning.
 const PORTS: usize = 4;
-const IPV4_HEADER: usize = 20;
-const IPV6_HEADER: usize = 40;
 
 /// What is before the sequence number of one frame, without what differs from one packet to the next.
 pub struct Repeated {
@@ -50,7 +46,7 @@ impl Repeated {
     /// The headers of the next frame, if it is another whole segment of the same sender that [`classify`](super::classify) takes for
     /// one of the same connection. SYNs are not among them.
     #[inline]
-    pub fn next(&mut self, frame: &[u8]) -> Option<&Headers> {
+    pub fn next(&self, frame: &[u8]) -> Option<Headers> {
         let (l3, l4) = (self.headers.l3, self.headers.l4);
         let header = frame.get(..l4 + TCP_HEADER)?;
         // The last word may go beyond the ports, but not beyond the TCP header.
@@ -74,8 +70,7 @@ impl Repeated {
         if !is_whole || is_syn {
             return None;
         }
-        self.headers.end = end;
-        Some(&self.headers)
+        Some(Headers { end, ..self.headers })
     }
 
     /// A header begins with so many words as this one. Their number is known when this is built: no loop.
@@ -134,7 +129,7 @@ mod tests {
     fn the_next_segment_is_known() {
         for (is_v4, tags) in [(true, 0), (true, 2), (false, 0), (false, 1), (false, 2)] {
             let first = frame(is_v4, tags);
-            let mut repeated = Repeated::new(&first, &headers(&first)).expect("no options");
+            let repeated = Repeated::new(&first, &headers(&first)).expect("no options");
             let (mut next, l3, l4) = (first.clone(), headers(&first).l3, headers(&first).l4);
             // Another sequence number and acknowledgement, flags, window; ten bytes more.
             next[l4 + 4..l4 + 12].fill(0x77);
@@ -145,7 +140,7 @@ mod tests {
                 next[l3 + 4..l3 + 6].fill(0x33);
                 next[l3 + 10..l3 + 12].fill(0x44);
             }
-            assert_eq!(repeated.next(&next), Some(&headers(&next)), "{is_v4} {tags}");
+            assert_eq!(repeated.next(&next), Some(headers(&next)), "{is_v4} {tags}");
             next[l4 + 13] |= 2;
             assert_eq!(repeated.next(&next), None, "a SYN");
         }
@@ -170,7 +165,7 @@ mod tests {
         ) {
             let first = frame(is_v4, tags);
             let known = headers(&first);
-            let mut repeated = Repeated::new(&first, &known).expect("no options");
+            let repeated = Repeated::new(&first, &known).expect("no options");
             let mut next = first;
             for (at, byte) in changes {
                 if let Some(place) = next.get_mut(at) {
@@ -179,8 +174,8 @@ mod tests {
             }
             next.truncate(next.len() - cut.min(next.len()));
             if let Some(found) = repeated.next(&next) {
-                prop_assert_eq!(classify(&next), Class::Tcp(*found));
-                prop_assert_eq!(Headers { end: known.end, ..*found }, known);
+                prop_assert_eq!(classify(&next), Class::Tcp(found));
+                prop_assert_eq!(Headers { end: known.end, ..found }, known);
             } else if classify(&next) == Class::Tcp(known) {
                 // Missed: only where a field has changed that does not change between segments, or a SYN came.
                 let (l3, l4) = (known.l3, known.l4);

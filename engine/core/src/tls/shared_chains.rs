@@ -1,10 +1,10 @@
 //! Good chains that engines of a fleet verify for one another.
 //!
-//! What is shared is that the chain of one server is without any defect, for one name. Its key is a digest over chain, staple and name, and
-//! over all that judged it: roots, intermediates, CRLs, CT logs, both CAs, the library and the version. So an engine that would judge
-//! otherwise finds nothing. Where what a server staples, or its SCTs, have a say, nobody's word is asked: the signer could not find a lie out.
-//! The profile does not count: what has no defect has none in any, and what is not known of its revocation each
-//! engine asks its own profile about.
+//! What is shared is that the chain of one server is without any defect, for one name. Its key is a digest over chain and name, and over
+//! all that judged it: roots, intermediates, CRLs, both CAs, the library and the version. So an engine that would judge otherwise finds
+//! nothing. Where staples or SCTs have a say, nothing is shared: the signer, which is not shown them, could not find out who lies. The
+//! profile does not count: what has no defect has none in any, and what is not known of its revocation each engine asks its own profile
+//! about.
 //!
 //! Nothing is shared that depends on what one engine has fetched, or has learned from other servers. What was heard is not told on. It holds
 //! no longer than it would at the engine that has verified it, and only as long as that engine says so: its lease is the expiry.
@@ -68,10 +68,11 @@ impl GoodChain {
     /// Seals it, as a word of this engine. None: the library has no random bytes, or it cannot be told.
     pub fn seal(&self, key: &FleetKey, fleet: &str, engine: &str) -> Option<Vec<u8>> {
         let revocation = match self.revocation {
-            Revocation::Good(RevocationSource::Staple) => 1,
-            Revocation::Good(RevocationSource::Crl) => 2,
-            Revocation::Unknown(_) => 3,
-            Revocation::Good(RevocationSource::Ocsp) | Revocation::Revoked(_) => return None,
+            Revocation::Good(RevocationSource::Crl) => 1,
+            Revocation::Unknown(_) => 2,
+            Revocation::Good(RevocationSource::Staple | RevocationSource::Ocsp) | Revocation::Revoked(_) => {
+                return None;
+            }
         };
         let times = [self.from.to_be_bytes(), self.until.to_be_bytes()].concat();
         let plain = [&self.key[..], &times, &[revocation], self.root.as_bytes()].concat();
@@ -92,9 +93,8 @@ impl GoodChain {
         let (from, rest) = rest.split_first_chunk::<8>().ok_or(malformed)?;
         let (until, rest) = rest.split_first_chunk::<8>().ok_or(malformed)?;
         let (revocation, root) = match rest.split_first().ok_or(malformed)? {
-            (1, root) => (Revocation::Good(RevocationSource::Staple), root),
-            (2, root) => (Revocation::Good(RevocationSource::Crl), root),
-            (3, root) => (Revocation::Unknown(UNKNOWN), root),
+            (1, root) => (Revocation::Good(RevocationSource::Crl), root),
+            (2, root) => (Revocation::Unknown(UNKNOWN), root),
             _ => return Err(malformed),
         };
         let root = plain_name(std::str::from_utf8(root).map_err(|_| malformed)?.to_owned());
@@ -257,7 +257,7 @@ mod tests {
     fn chain(number: u16, from: i64, until: i64) -> GoodChain {
         let mut key = [0; 32];
         key[..2].copy_from_slice(&number.to_be_bytes());
-        let revocation = Revocation::Good(RevocationSource::Staple);
+        let revocation = Revocation::Good(RevocationSource::Crl);
         GoodChain { key, from, until, revocation, root: "CN=Root".into() }
     }
 
@@ -296,8 +296,8 @@ mod tests {
     fn what_depends_on_one_engine_is_not_sealed() {
         for revocation in [
             Revocation::Good(RevocationSource::Ocsp),
+            Revocation::Good(RevocationSource::Staple),
             Revocation::Revoked(RevocationSource::Crl),
-            Revocation::Revoked(RevocationSource::Staple),
         ] {
             let one = GoodChain { revocation, ..holding(1) };
             assert_eq!(one.seal(&fleet_key(1), "north", "a"), None, "{revocation:?}");

@@ -127,24 +127,25 @@ impl VerifyCache {
         })
     }
 
-    /// Where chains are shared, and the key of this one there; none: they are not.
-    fn shared(&self, key: &[u8; 32]) -> Option<(&SharedChains, [u8; 32])> {
+    /// Where chains are shared, and the key of this one there. None: they are not, or the signer is not shown all that this one is judged by, and could
+    /// not find out who lies.
+    fn shared(&self, key: &[u8; 32], staple: &[u8]) -> Option<(&SharedChains, [u8; 32])> {
         let (chains, trust) = self.shared.as_ref().filter(|(chains, _)| chains.is_on())?;
-        if self.verifier.ct_logs.is_some() {
+        if self.verifier.ct_logs.is_some() || !staple.is_empty() {
             return None;
         }
         Some((chains, CacheKey::new("shared chain").bytes(trust).bytes(key).finish()))
     }
 
-    /// What another engine has found of this chain, which is not known here and came without a staple. It does not enter the cache: it holds as long as that engine says so.
+    /// What another engine has found of this chain, which is not known here. It does not enter the cache: it holds as long as that engine says so.
     fn vouched_for(
         &self,
-        leaf: &CertificateDer<'_>,
+        (leaf, staple): (&CertificateDer<'_>, &[u8]),
         name: &ServerName<'_>,
         key: &[u8; 32],
         now: u64,
     ) -> Option<VerifiedChain> {
-        let (chains, key) = self.shared(key)?;
+        let (chains, key) = self.shared(key, staple)?;
         let (GoodChain { from, until, revocation, root, .. }, voucher) = chains.find(&key, now)?;
         if !self.verifier.names_and_dates_fit(leaf, name, now) {
             return None;
@@ -174,8 +175,8 @@ impl VerifyCache {
     }
 
     /// Has other engines told of a chain that was verified here, if it is one that any with the same trust would find good.
-    fn tell(&self, key: &[u8; 32], vetted: &VerifiedChain) {
-        let Some((chains, key)) = self.shared(key) else { return };
+    fn tell(&self, key: &[u8; 32], staple: &[u8], vetted: &VerifiedChain) {
+        let Some((chains, key)) = self.shared(key, staple) else { return };
         let Inner { info, defects, revocation, costly, added, from, until, dead_end, consulted, voucher } =
             &*vetted.0;
         let is_good = defects.is_empty() && !costly && dead_end.is_none() && voucher.is_none();
@@ -206,10 +207,8 @@ impl VerifyCache {
         // One that goes on was not known when it began: to hash the chain in each step would take half as long as the step.
         if effort.is_new() {
             let key = key();
-            if let Some(vetted) = self
-                .find(&key, now)
-                .or_else(|| staple.is_empty().then(|| self.vouched_for(leaf, name, &key, now)).flatten())
-            {
+            let vouched_for = || self.vouched_for((leaf, staple), name, &key, now);
+            if let Some(vetted) = self.find(&key, now).or_else(vouched_for) {
                 return Ok(vetted);
             }
             if effort.is_put_off(intermediates.len()) {
@@ -246,7 +245,7 @@ impl VerifyCache {
         let vetted = VerifiedChain(Arc::new(inner));
         if holds.is_some() && leaf.len() <= LONGEST {
             let key = key();
-            self.tell(&key, &vetted);
+            self.tell(&key, staple, &vetted);
             let mut kept = self.kept.lock();
             kept.insert(key, vetted.clone());
             self.counters.verification.set_evictions(kept.evicted());
@@ -303,7 +302,7 @@ mod tests {
         let name = ServerName::try_from(HOST).unwrap();
         let nothing: [&[u8]; 0] = [];
         let key = CacheKey::new("verified chain").name(&name).bytes(leaf).list(nothing.iter()).bytes(&[]);
-        let (chains, key) = cache.shared(&key.finish()).unwrap();
+        let (chains, key) = cache.shared(&key.finish(), &[]).unwrap();
         let revocation = Revocation::Unknown("");
         chains.hear(
             "liar",

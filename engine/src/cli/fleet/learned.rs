@@ -7,10 +7,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::FleetFile;
-use super::status::{failed, time};
-use super::store::with_store;
+use super::status::time;
+use super::store::{view, with_store};
 use crate::cli::orders::print_json;
-use crate::cli::plain::Plain;
 use crate::cli::print;
 use crate::control::unix_now;
 use crate::fleet::schema::CostlyServer;
@@ -67,11 +66,10 @@ impl<'v> Learned<'v> {
 
 pub(super) fn show(file: &FleetFile, json: bool) -> ExitCode {
     with_store(file, async |mut store| {
-        let view =
-            match store.snapshot(|key, why| errln!("wireglass: {}: not taken: {why}", Plain(key))).await {
-                Ok((view, _)) => view,
-                Err(why) => return failed(&why),
-            };
+        let view = match view(&mut store).await {
+            Ok(view) => view,
+            Err(status) => return status,
+        };
         let learned = Learned::of(&view);
         if json {
             print_json(&learned);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::FleetFile;
-use super::store::{operator, with_store};
+use super::store::{failed, operator, view, with_store};
 use crate::cli::orders::print_json;
 use crate::cli::plain::{Plain, sentence};
 use crate::cli::print;
@@ -127,11 +127,10 @@ pub(super) fn time(seconds: u64) -> String {
 
 pub(super) fn show(file: &FleetFile, json: bool) -> ExitCode {
     with_store(file, async |mut store| {
-        let view =
-            match store.snapshot(|key, why| errln!("wireglass: {}: not taken: {why}", Plain(key))).await {
-                Ok((view, _)) => view,
-                Err(why) => return failed(&why),
-            };
+        let view = match view(&mut store).await {
+            Ok(view) => view,
+            Err(status) => return status,
+        };
         let fleet = Fleet::of(&view, unix_now());
         if json {
             print_json(&fleet);
@@ -187,9 +186,4 @@ pub(super) fn drain(file: &FleetFile, name: &str, wait: Option<Duration>, is_on:
         errln!("wireglass: {name} is not empty yet; the order stands");
         ExitCode::FAILURE
     })
-}
-
-pub(super) fn failed(why: &str) -> ExitCode {
-    errln!("wireglass: etcd: {}", sentence(why));
-    ExitCode::FAILURE
 }

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use super::FleetFile;
+use crate::cli::plain::{Plain, sentence};
 use crate::cli::{USAGE, describe};
 use crate::config;
 use crate::fleet::store::Store;
+use crate::fleet::view::View;
 
 /// Connects, and does something with it. Otherwise says what is wrong.
 pub(in crate::cli) fn with_store<F: Future<Output = ExitCode>>(
@@ -43,6 +45,17 @@ pub(in crate::cli) fn with_store<F: Future<Output = ExitCode>>(
             }
         }
     })
+}
+
+/// What is there now. What is not taken of it is told.
+pub(in crate::cli) async fn view(store: &mut Store) -> Result<View, ExitCode> {
+    let all = store.snapshot(|key, why| errln!("wireglass: {}: not taken: {why}", Plain(key))).await;
+    all.map(|(view, _)| view).map_err(|why| failed(&why))
+}
+
+pub(super) fn failed(why: &str) -> ExitCode {
+    errln!("wireglass: etcd: {}", sentence(why));
+    ExitCode::FAILURE
 }
 
 /// Who asks: the user of this process, at this host.

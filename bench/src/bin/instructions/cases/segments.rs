@@ -39,7 +39,7 @@ pub(super) fn segment_in() -> usize {
     let mut taken = 0;
     let mut acknowledged = 0;
     let first = frame_ipv4(1);
-    let mut repeated = Repeated::new(&first, &headers(&first)).expect("no options of IP");
+    let repeated = Repeated::new(&first, &headers(&first)).expect("no options of IP");
     for burst in 0..BURSTS {
         now += Duration::from_micros(100);
         let frames: Vec<_> =

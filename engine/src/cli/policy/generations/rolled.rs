@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{GoOnArgs, HistoryArgs, PushArgs, RollbackArgs, RolloutArgs, StopArgs};
 use crate::cli::fleet::FleetFile;
-use crate::cli::fleet::store::{operator, with_store};
+use crate::cli::fleet::store::{operator, view, with_store};
 use crate::cli::orders::print_json;
 use crate::cli::plain::{Plain, sentence};
 use crate::cli::{USAGE, describe, print};
@@ -158,11 +158,10 @@ struct Entry<'v> {
 
 pub(crate) fn history(args: &HistoryArgs) -> ExitCode {
     with_store(&args.file, async |mut store| {
-        let view =
-            match store.snapshot(|key, why| errln!("wireglass: {}: not taken: {why}", Plain(key))).await {
-                Ok((view, _)) => view,
-                Err(why) => return failed(&format!("etcd: {why}")),
-            };
+        let view = match view(&mut store).await {
+            Ok(view) => view,
+            Err(status) => return status,
+        };
         let active = view.active.as_ref().map(|active| active.value.generation);
         let entries = view.generations.iter().rev();
         let mut text = String::new();
