@@ -4,9 +4,9 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-stages=(setup format lint deny msrv ring-alone unit miri fuzz docs scripts nic dpdk crates build deploy image package lab pktgen)
+stages=(setup format lint deny msrv unit miri fuzz docs scripts nic dpdk crates build deploy image package lab pktgen)
 # With --long, after the others: each takes many minutes, for what few changes touch.
-long=(vm aws-lc-rs-alone miri-core lab-ring static ports fleet grid)
+long=(vm ring-alone aws-lc-rs-alone miri-core lab-ring static ports fleet grid)
 
 usage() {
     cat <<EOF
@@ -21,7 +21,6 @@ when nothing failed.
   lint        clippy over the whole workspace, warnings are errors
   deny        scripts/deny.sh: licences, bans, sources and advisories of all crates
   msrv        cargo check with the oldest Rust that Cargo.toml promises; skipped where that cannot be installed in a minute
-  ring-alone  the engine without aws-lc-rs
   unit        cargo test over the whole workspace, DPDK bindings included
   miri        the unit tests of tcp-stack in Miri; skipped where nightly Rust does not have it
   fuzz        scripts/fuzz.sh: each target of tcp-stack for a few seconds, guided by coverage
@@ -39,8 +38,8 @@ when nothing failed.
 
 With --long also:
   vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
-  aws-lc-rs-alone
-              the engine without ring
+  ring-alone, aws-lc-rs-alone
+              the engine without the other library of cryptography; the lab runs it with either
   miri-core   the unit tests of the engine's core that call no cryptography, in Miri: its packets and tables
   lab-ring    the whole lab with ring
   static      scripts/static-test.sh: DPDK inside the binaries
@@ -146,7 +145,7 @@ stage_vm() { scripts/vm-test.sh; }
 chosen=()
 while (($#)); do
     case $1 in
-    --quick) chosen=(setup format lint deny msrv ring-alone unit miri fuzz docs scripts nic dpdk crates) ;;
+    --quick) chosen=(setup format lint deny msrv unit miri fuzz docs scripts nic dpdk crates) ;;
     --long) chosen=("${stages[@]}" "${long[@]}") ;;
     --only)
         [[ " ${stages[*]} ${long[*]} " == *" ${2:-} "* ]] || usage_error "--only wants one of: ${stages[*]} ${long[*]}"
