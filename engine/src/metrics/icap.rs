@@ -33,7 +33,7 @@ impl Metrics {
         let name = "wireglass_icap_up";
         page.family(
             name,
-            "Whether a service of ICAP has answered the last question; 1 before the first.",
+            "Whether an ICAP service has answered the last request; 1 before the first.",
             Kind::Gauge,
         );
         for (server, service) in &services {
@@ -42,7 +42,7 @@ impl Metrics {
         let name = "wireglass_icap_requests_total";
         page.family(
             name,
-            "Messages that a service of ICAP was to be asked about, by what came of it.",
+            "Messages for an ICAP service, by result.",
             Kind::Counter,
         );
         for (server, service) in &services {
@@ -55,7 +55,7 @@ impl Metrics {
         let name = "wireglass_icap_request_duration_seconds";
         page.histogram_family(
             name,
-            "How long a service of ICAP kept messages waiting that it was asked about.",
+            "How long an ICAP service kept messages waiting.",
         );
         for (server, service) in &services {
             page.histogram(name, &labels(server, service), &service.counters().times.read());
@@ -63,7 +63,7 @@ impl Metrics {
         let name = "wireglass_icap_connections";
         page.family(
             name,
-            "Connections to a service of ICAP that are open: in use, or kept for the next question.",
+            "Open connections to an ICAP service: in use, or kept for the next request.",
             Kind::Gauge,
         );
         for (server, service) in &services {
@@ -75,7 +75,7 @@ impl Metrics {
         let name = "wireglass_icap_probes_total";
         page.family(
             name,
-            "Looks whether a service of ICAP finds the test file of EICAR, by what came of it.",
+            "Tests whether an ICAP service finds the EICAR test file, by result.",
             Kind::Counter,
         );
         for (server, service) in &services {
