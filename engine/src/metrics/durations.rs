@@ -16,11 +16,11 @@ impl Metrics {
             let name = "wireglass_verification_duration_seconds";
             page.histogram_family(
                 name,
-                "Time on a core to verify a chain that was not known; wall clock.",
+                "How long it took to verify a chain that was not known: all steps, without the waits between them.",
             );
             page.histogram(name, &[], &caches.verification_time.read());
             let name = "wireglass_minting_duration_seconds";
-            page.histogram_family(name, "Time on a core to mint a certificate; wall clock.");
+            page.histogram_family(name, "How long it took to mint a certificate.");
             page.histogram(name, &[], &caches.minting_time.read());
         }
         let name = "wireglass_job_wait_duration_seconds";

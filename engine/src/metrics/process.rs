@@ -64,7 +64,7 @@ impl Metrics {
                 "Bytes of the process in memory, without hugepages.",
                 figures.resident_bytes,
             ),
-            ("process_virtual_memory_bytes", "Bytes of its address space.", figures.virtual_bytes),
+            ("process_virtual_memory_bytes", "Bytes of the process's address space.", figures.virtual_bytes),
             ("process_open_fds", "Open file descriptors.", figures.open_fds),
             ("process_max_fds", "Most file descriptors that may be open.", figures.max_fds),
             ("process_threads", "Threads of the process.", figures.threads),
@@ -92,7 +92,7 @@ impl Metrics {
         );
         page.sample(name, &[], generation.number());
         let name = "wireglass_generation_age_seconds";
-        page.family(name, "How long they have been in force.", Kind::Gauge);
+        page.family(name, "How long the settings in force have been in force.", Kind::Gauge);
         page.sample(name, &[], format_args!("{:.3}", generation.age().as_secs_f64()));
         let name = "wireglass_generations_older";
         page.family(name, "Older settings that flows still use.", Kind::Gauge);
