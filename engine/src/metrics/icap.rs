@@ -40,11 +40,7 @@ impl Metrics {
             page.sample(name, &labels(server, service), u64::from(!service.is_failing()));
         }
         let name = "wireglass_icap_requests_total";
-        page.family(
-            name,
-            "Messages for an ICAP service, by result.",
-            Kind::Counter,
-        );
+        page.family(name, "Messages for an ICAP service, by result.", Kind::Counter);
         for (server, service) in &services {
             for answer in Answer::ALL {
                 let [server, which] = labels(server, service);
@@ -53,10 +49,7 @@ impl Metrics {
             }
         }
         let name = "wireglass_icap_request_duration_seconds";
-        page.histogram_family(
-            name,
-            "How long an ICAP service kept messages waiting.",
-        );
+        page.histogram_family(name, "How long an ICAP service kept messages waiting.");
         for (server, service) in &services {
             page.histogram(name, &labels(server, service), &service.counters().times.read());
         }

@@ -10,7 +10,9 @@ type Field = (&'static str, &'static str, fn(&MirrorCounters) -> u64);
 
 const FIELDS: [Field; 4] = [
     ("wireglass_mirror_frames_total", "Frames that a mirror's port took.", |mirror| mirror.frames.value()),
-    ("wireglass_mirror_bytes_total", "Bytes of the frames that a mirror's port took.", |mirror| mirror.bytes.value()),
+    ("wireglass_mirror_bytes_total", "Bytes of the frames that a mirror's port took.", |mirror| {
+        mirror.bytes.value()
+    }),
     (
         "wireglass_mirror_flows_total",
         "Flows that a mirror got, except bypassed ones whose frames were copied.",

@@ -353,7 +353,10 @@ impl Metrics {
     fn tls_caches(&self, page: &mut Page<'_>) {
         const FAMILIES: [(&str, &str); 3] = [
             ("wireglass_tls_cache_hits_total", "Times that a TLS cache had what a handshake needed."),
-            ("wireglass_tls_cache_misses_total", "Times that a TLS cache did not have what a handshake needed, or no longer."),
+            (
+                "wireglass_tls_cache_misses_total",
+                "Times that a TLS cache did not have what a handshake needed, or no longer.",
+            ),
             ("wireglass_tls_cache_evictions_total", "Entries that a TLS cache dropped because it was full."),
         ];
         let Some(caches) = self.tls() else { return };
@@ -429,7 +432,11 @@ impl Metrics {
         page.family(name, "Servers known or suspected not to be decryptable.", Kind::Gauge);
         page.sample(name, &[], exclusions.len());
         let name = "wireglass_exclusions_evicted_total";
-        page.family(name, "Servers known not to be decryptable that were forgotten because the table was full.", Kind::Counter);
+        page.family(
+            name,
+            "Servers known not to be decryptable that were forgotten because the table was full.",
+            Kind::Counter,
+        );
         page.sample(name, &[], exclusions.evicted());
     }
 
