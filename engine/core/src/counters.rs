@@ -217,35 +217,35 @@ macro_rules! worker_counters {
 }
 
 worker_counters! {
-    flows_opened: Counter = "wireglass_flows_opened_total", "Flows that were given state.";
+    flows_opened: Counter = "wireglass_flows_opened_total", "Flows that got state.";
     flows_limit: Gauge = "wireglass_flows_limit", "Flows that may have state at a time: limits.flows.";
     refused_forgotten: Counter = "wireglass_refused_forgotten_total", "Refused or evicted connections forgotten before their time because there were too many.";
-    reassembled: Counter = "wireglass_reassembled_total", "TCP segments that were put together from IP fragments.";
+    reassembled: Counter = "wireglass_reassembled_total", "TCP segments that were reassembled from IP fragments.";
     fragments_held: Gauge = "wireglass_fragments_held", "IP fragments that wait for the others of their packet.";
     handshakes_started: Counter = "wireglass_handshakes_started_total", "TLS interceptions begun: handshakes handed to the pool.";
     handshakes_done: Counter = "wireglass_handshakes_done_total", "TLS interceptions with both handshakes complete.";
     handshakes_failed: Counter = "wireglass_handshakes_failed_total", "TLS interceptions that ended before both handshakes were complete.";
     handshake_queue: Gauge = "wireglass_handshake_queue", "Handshakes that wait for a thread of the pool or for its answer.";
     certificates_minted: Counter = "wireglass_certificates_minted_total", "Interceptions that presented a minted certificate, or resumed a session that had.";
-    pages: Counter = "wireglass_pages_total", "Blocked flows whose clients were given a TLS session, to read the block page in it.";
-    retransmits: Counter = "wireglass_tcp_retransmits_total", "TCP segments that were sent again.";
+    pages: Counter = "wireglass_pages_total", "Blocked flows whose clients got a TLS session with the block page.";
+    retransmits: Counter = "wireglass_tcp_retransmits_total", "TCP segments sent again.";
     tcp_timeouts: Counter = "wireglass_tcp_timeouts_total", "TCP retransmission timers that fired.";
-    tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path swallowed large segments without a word, and that send smaller ones since.";
-    flow_bytes: Gauge = "wireglass_flow_bytes", "Bytes of memory that flows hold: what waits in legs, sessions, handshakes, readers.";
+    tcp_black_holes: Counter = "wireglass_tcp_black_holes_total", "Legs whose path silently dropped large segments, and that now send smaller ones.";
+    flow_bytes: Gauge = "wireglass_flow_bytes", "Bytes of memory that flows hold in legs, sessions, handshakes and readers.";
     content_queue: Gauge = "wireglass_content_queue", "Bodies, or pieces of them, that wait for a thread or for its answer.";
-    content_bytes: Gauge = "wireglass_content_bytes", "Bytes of bodies that are held for verdicts, with what the scans of them hold.";
-    payload_copied: Counter = "wireglass_payload_copied_bytes_total", "Payload bytes of intercepted flows that were copied, each time they were: from a frame, within a receive buffer, into a frame.";
+    content_bytes: Gauge = "wireglass_content_bytes", "Bytes of bodies held for verdicts, and of their scans.";
+    payload_copied: Counter = "wireglass_payload_copied_bytes_total", "Payload bytes of intercepted flows, counted at each copy: from a frame, within a receive buffer, into a frame.";
     flow_bytes_limit: Gauge = "wireglass_flow_bytes_limit", "Bytes of memory that flows may hold: limits.worker_bytes.";
-    leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg was held to less than buffer_bytes, as the worker's memory was short.";
-    heap_records: Counter = "wireglass_heap_records_total", "Records for which the pool had no buffer: they are on the heap, and copied into frames.";
+    leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg got less than buffer_bytes because the worker's memory was short.";
+    heap_records: Counter = "wireglass_heap_records_total", "Records without a free buffer: they are on the heap, and are copied into frames.";
     midstream_flows: Counter = "wireglass_midstream_flows_total", "Connections that pass although their beginning was not seen.";
-    midstream_bare: Counter = "wireglass_midstream_bare_segments_total", "FINs, RSTs and SYN-ACKs without data that went on although their connection is not known.";
-    asymmetric_flows: Counter = "wireglass_asymmetric_flows_total", "Connections of which only one direction comes through this engine (`fleet.asymmetric`).";
+    midstream_bare: Counter = "wireglass_midstream_bare_segments_total", "FINs, RSTs and SYN-ACKs without data of unknown connections that passed.";
+    asymmetric_flows: Counter = "wireglass_asymmetric_flows_total", "Connections of which only one direction passes this engine (`fleet.asymmetric`).";
     events_summed: Counter = "wireglass_events_summed_total", "Events that were not written one by one: `summary` events count them.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";
     loop_busy: Counter = "wireglass_worker_busy_polls_total", "Turns of the worker's loop that found something to do.";
     failed: Gauge = "wireglass_worker_failed", "1: the worker has failed, and its frames go from port to port uninspected (workers.on_worker_failure).";
-    plain_wire_frames: Counter = "wireglass_plain_wire_frames_total", "Frames of a worker that has failed, passed on uninspected.";
+    plain_wire_frames: Counter = "wireglass_plain_wire_frames_total", "Frames of a failed worker that passed uninspected.";
     loop_idle: Counter = "wireglass_worker_idle_polls_total", "Turns of the worker's loop that found nothing to do.";
 }
 

@@ -18,7 +18,7 @@ impl Metrics {
     pub(super) fn capture_counters(&self, page: &mut Page<'_>) {
         let Some(counters) = self.capture.get() else { return };
         let metric = "wireglass_capture_on";
-        page.family(metric, "Secrets of decrypted flows are being written: 1, or no more: 0.", Kind::Gauge);
+        page.family(metric, "1 while secrets of decrypted flows are being written, else 0.", Kind::Gauge);
         page.sample(metric, &[], u64::from(counters.is_on()));
         let metric = "wireglass_capture_frames_total";
         page.family(metric, "Frames that the capture took.", Kind::Counter);

@@ -18,7 +18,7 @@ impl Metrics {
         let name = "wireglass_minted_not_after_seconds";
         page.family(
             name,
-            "When the certificate that was minted last ends, in seconds since the Unix epoch.",
+            "When the most recently minted certificate ends, in seconds since the Unix epoch.",
             Kind::Gauge,
         );
         if let Some(end) = self.tls().and_then(|caches| caches.leaf_not_after()) {

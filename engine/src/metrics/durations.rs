@@ -9,22 +9,22 @@ impl Metrics {
         let name = "wireglass_handshake_duration_seconds";
         page.histogram_family(
             name,
-            "From the whole ClientHello to the end of both handshakes, of interceptions that came so far: both peers' time is in it.",
+            "From the complete ClientHello to the end of both handshakes, both peers' time included; only interceptions that got so far.",
         );
         page.histogram(name, &[], &self.handshake_times());
         if let Some(caches) = self.tls() {
             let name = "wireglass_verification_duration_seconds";
             page.histogram_family(
                 name,
-                "Time that the verification of a chain took that was not known; on a core, by the clock.",
+                "How long it took to verify a chain that was not known: all steps, without the waits between them.",
             );
             page.histogram(name, &[], &caches.verification_time.read());
             let name = "wireglass_minting_duration_seconds";
-            page.histogram_family(name, "Likewise to mint a certificate.");
+            page.histogram_family(name, "How long it took to mint a certificate.");
             page.histogram(name, &[], &caches.minting_time.read());
         }
         let name = "wireglass_job_wait_duration_seconds";
-        page.histogram_family(name, "How long jobs waited for a thread, by what the threads are for.");
+        page.histogram_family(name, "How long jobs waited for a thread, by kind of thread.");
         for (kind, times) in self.job_times() {
             page.histogram(name, &[("kind", kind)], &times.waited.read());
         }

@@ -26,7 +26,7 @@ impl Metrics {
             ("wireglass_fleet_connected", "Whether etcd answers.", Kind::Gauge, u64::from(record.connected)),
             (
                 "wireglass_fleet_connections_total",
-                "Connections to etcd that were made.",
+                "Connections made to etcd.",
                 Kind::Counter,
                 record.connections,
             ),
@@ -38,7 +38,7 @@ impl Metrics {
             ),
             (
                 "wireglass_fleet_engines",
-                "Engines that are in the fleet, this one with them.",
+                "Engines in the fleet, this one included.",
                 Kind::Gauge,
                 record.engines,
             ),
@@ -50,7 +50,7 @@ impl Metrics {
             ),
             (
                 "wireglass_fleet_generation_active",
-                "Generation that all engines are to have; 0: none.",
+                "Generation that all engines should have; 0: none.",
                 Kind::Gauge,
                 record.active,
             ),
@@ -62,13 +62,13 @@ impl Metrics {
             ),
             (
                 "wireglass_fleet_chains",
-                "Chains that other engines have verified, and that count here.",
+                "Chains that other engines have verified and this engine accepts.",
                 Kind::Gauge,
                 record.chains,
             ),
             (
                 "wireglass_fleet_chains_used_total",
-                "Verifications that other engines have spared this one.",
+                "Verifications that this engine skipped because another engine had made them.",
                 Kind::Counter,
                 record.chains_used,
             ),
@@ -83,7 +83,7 @@ impl Metrics {
             page.sample(name, &[], value);
         }
         let name = "wireglass_fleet_values_refused_total";
-        page.family(name, "Values in etcd that were not taken, by reason.", Kind::Counter);
+        page.family(name, "Values in etcd that the engine refused, by reason.", Kind::Counter);
         for (why, values) in status.refused() {
             page.sample(name, &[("reason", &why)], values);
         }

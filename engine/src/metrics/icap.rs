@@ -33,18 +33,14 @@ impl Metrics {
         let name = "wireglass_icap_up";
         page.family(
             name,
-            "Whether a service of ICAP has answered the last question; 1 before the first.",
+            "Whether an ICAP service has answered the last request; 1 before the first.",
             Kind::Gauge,
         );
         for (server, service) in &services {
             page.sample(name, &labels(server, service), u64::from(!service.is_failing()));
         }
         let name = "wireglass_icap_requests_total";
-        page.family(
-            name,
-            "Messages that a service of ICAP was to be asked about, by what came of it.",
-            Kind::Counter,
-        );
+        page.family(name, "Messages for an ICAP service, by result.", Kind::Counter);
         for (server, service) in &services {
             for answer in Answer::ALL {
                 let [server, which] = labels(server, service);
@@ -53,17 +49,14 @@ impl Metrics {
             }
         }
         let name = "wireglass_icap_request_duration_seconds";
-        page.histogram_family(
-            name,
-            "How long a service of ICAP kept messages waiting that it was asked about.",
-        );
+        page.histogram_family(name, "How long an ICAP service kept messages waiting.");
         for (server, service) in &services {
             page.histogram(name, &labels(server, service), &service.counters().times.read());
         }
         let name = "wireglass_icap_connections";
         page.family(
             name,
-            "Connections to a service of ICAP that are open: in use, or kept for the next question.",
+            "Open connections to an ICAP service: in use, or kept for the next request.",
             Kind::Gauge,
         );
         for (server, service) in &services {
@@ -75,7 +68,7 @@ impl Metrics {
         let name = "wireglass_icap_probes_total";
         page.family(
             name,
-            "Looks whether a service of ICAP finds the test file of EICAR, by what came of it.",
+            "Tests whether an ICAP service finds the EICAR test file, by result.",
             Kind::Counter,
         );
         for (server, service) in &services {

@@ -70,8 +70,7 @@ impl Metrics {
     pub(super) fn log_counters(&self, page: &mut Page<'_>) {
         let Some(log) = self.log() else { return };
         let name = "wireglass_log_dropped_total";
-        let help =
-            "Events that found the log's ring full and were dropped, by kind, and by what it was full of.";
+        let help = "Events dropped because the log's ring was full, by kind, and by what filled it.";
         page.family(name, help, Kind::Counter);
         for &kind in EventKind::ALL {
             for full_of in LogDrop::ALL {

@@ -10,15 +10,17 @@ type Field = (&'static str, &'static str, fn(&MirrorCounters) -> u64);
 
 const FIELDS: [Field; 4] = [
     ("wireglass_mirror_frames_total", "Frames that a mirror's port took.", |mirror| mirror.frames.value()),
-    ("wireglass_mirror_bytes_total", "Bytes of those.", |mirror| mirror.bytes.value()),
+    ("wireglass_mirror_bytes_total", "Bytes of the frames that a mirror's port took.", |mirror| {
+        mirror.bytes.value()
+    }),
     (
         "wireglass_mirror_flows_total",
-        "Flows that a mirror was shown, but for bypassed ones whose frames it got.",
+        "Flows that a mirror got, except bypassed ones whose frames were copied.",
         |mirror| mirror.flows.value(),
     ),
     (
         "wireglass_mirror_flows_lost_total",
-        "Of these, such that lost a frame, and ended there with that.",
+        "Flows that lost a frame in a mirror, and ended there.",
         |mirror| mirror.flows_lost.value(),
     ),
 ];
@@ -44,7 +46,7 @@ impl Metrics {
         let metric = "wireglass_mirror_dropped_total";
         page.family(
             metric,
-            "Frames that did not get to a mirror's port, or came from it, by reason.",
+            "Frames that did not reach a mirror's port, or came from it, by reason.",
             Kind::Counter,
         );
         for (worker, name, mirror) in all() {

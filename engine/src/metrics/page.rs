@@ -352,9 +352,12 @@ impl Metrics {
 
     fn tls_caches(&self, page: &mut Page<'_>) {
         const FAMILIES: [(&str, &str); 3] = [
-            ("wireglass_tls_cache_hits_total", "Times that a cache of TLS had what a handshake asked for."),
-            ("wireglass_tls_cache_misses_total", "Times that it had not, or not any more."),
-            ("wireglass_tls_cache_evictions_total", "Entries of it that were dropped for want of room."),
+            ("wireglass_tls_cache_hits_total", "Times that a TLS cache had what a handshake needed."),
+            (
+                "wireglass_tls_cache_misses_total",
+                "Times that a TLS cache did not have what a handshake needed, or no longer.",
+            ),
+            ("wireglass_tls_cache_evictions_total", "Entries that a TLS cache dropped because it was full."),
         ];
         let Some(caches) = self.tls() else { return };
         for (n, (name, help)) in FAMILIES.into_iter().enumerate() {
@@ -364,11 +367,11 @@ impl Metrics {
             }
         }
         let name = "wireglass_costly_chains_total";
-        let help = "Servers' chains that took far more to verify than others do; their handshakes come last for a while.";
+        let help = "Servers' chains that took far more work to verify than others; their handshakes come last for a while.";
         page.family(name, help, Kind::Counter);
         page.sample(name, &[], caches.costly_chains());
         let name = "wireglass_revocation_total";
-        let help = "Full handshakes with servers whose chain leads to a root, by what is known of the certificate's revocation, and from where.";
+        let help = "Full handshakes with servers whose chain leads to a root, by the certificate's revocation status and its source.";
         page.family(name, help, Kind::Counter);
         for (status, source, handshakes) in caches.revocations() {
             page.sample(name, &[("status", &status), ("source", &source)], handshakes);
@@ -378,7 +381,7 @@ impl Metrics {
     fn fetches(&self, page: &mut Page<'_>) {
         let Some(fetcher) = self.fetcher.get() else { return };
         let name = "wireglass_fetches_total";
-        let help = "Requests for CRLs, OCSP responses and certificates of issuers, by what came of them.";
+        let help = "Requests for CRLs, OCSP responses and issuer certificates, by result.";
         page.family(name, help, Kind::Counter);
         for kind in FetchKind::ALL {
             for outcome in FetchOutcome::ALL {
@@ -388,9 +391,9 @@ impl Metrics {
             }
         }
         const GAUGES: [(&str, &str); 3] = [
-            ("wireglass_fetch_queue", "Requests that wait to be made."),
-            ("wireglass_fetch_cache_entries", "What was fetched, or could not be had a while ago."),
-            ("wireglass_fetch_cache_bytes", "Bytes of it."),
+            ("wireglass_fetch_queue", "Requests for CRLs, OCSP responses and issuer certificates that wait."),
+            ("wireglass_fetch_cache_entries", "Fetched answers, and recent failures, that are kept."),
+            ("wireglass_fetch_cache_bytes", "Bytes of the fetched answers."),
         ];
         for ((name, help), value) in GAUGES.into_iter().zip(fetcher.sizes()) {
             page.family(name, help, Kind::Gauge);
@@ -403,12 +406,12 @@ impl Metrics {
         const FAMILIES: [Field; 2] = [
             (
                 "wireglass_exclusions_learned_total",
-                "Servers that became known as such that cannot be decrypted, by cause.",
+                "Servers that the engine has learned not to decrypt, by cause.",
                 |counters, cause| counters.exclusions_learned(cause).value(),
             ),
             (
                 "wireglass_exclusions_used_total",
-                "Flows that were bypassed as their servers are known as such, by cause.",
+                "Flows bypassed because their servers are known not to be decryptable, by cause.",
                 |counters, cause| counters.exclusions_used(cause).value(),
             ),
         ];
@@ -426,16 +429,20 @@ impl Metrics {
         }
         let Some(exclusions) = self.exclusions.get() else { return };
         let name = "wireglass_exclusions";
-        page.family(name, "Servers that are known or suspected to be such.", Kind::Gauge);
+        page.family(name, "Servers known or suspected not to be decryptable.", Kind::Gauge);
         page.sample(name, &[], exclusions.len());
         let name = "wireglass_exclusions_evicted_total";
-        page.family(name, "Such servers that were forgotten for want of room.", Kind::Counter);
+        page.family(
+            name,
+            "Servers known not to be decryptable that were forgotten because the table was full.",
+            Kind::Counter,
+        );
         page.sample(name, &[], exclusions.evicted());
     }
 
     fn orders_page(&self, page: &mut Page<'_>) {
         let name = "wireglass_operator_order";
-        let help = "1 while an operator's order stands: `wireglass drain`, `wireglass bypass --all`.";
+        let help = "1 while an operator's order is in force: `wireglass drain`, `wireglass bypass --all`.";
         page.family(name, help, Kind::Gauge);
         let standing = self.orders.list(Instant::now());
         for order in Order::ALL {
@@ -443,7 +450,7 @@ impl Metrics {
             page.sample(name, &[("order", &order.name())], u64::from(stands));
         }
         let name = "wireglass_operator_bypassed_total";
-        page.family(name, "Flows that were bypassed as an operator had ordered so.", Kind::Counter);
+        page.family(name, "Flows bypassed by an operator's order.", Kind::Counter);
         for (worker, counters) in self.workers.iter().enumerate() {
             for order in Order::ALL {
                 let labels: [Label<'_>; 2] = [("worker", &worker), ("order", &order.name())];
@@ -483,7 +490,7 @@ impl Metrics {
         let name = "wireglass_uninspected_packets_total";
         page.family(
             name,
-            "Frames that were not looked into, by class and what became of them.",
+            "Frames that the engine did not inspect, by class and what happened to them.",
             Kind::Counter,
         );
         for (worker, counters) in self.workers.iter().enumerate() {
@@ -504,7 +511,7 @@ impl Metrics {
         let name = "wireglass_too_big_messages_total";
         page.family(
             name,
-            "Routers' messages that a TCP segment was too big, by what became of them.",
+            "Routers' messages that a TCP segment was too big, by what happened to them.",
             Kind::Counter,
         );
         self.labelled(page, name, PathMessage::ALL, |c, what| c.path_messages(what), PathMessage::code);
@@ -609,10 +616,10 @@ impl Metrics {
         const FIELDS: &[Field] = &[
             (
                 "wireglass_pool_in_use",
-                "Buffers that are out: in a port's ring, or with a worker; nearly.",
+                "Buffers in use, in a port's ring or with a worker; approximate.",
                 |p| p.in_use,
             ),
-            ("wireglass_pool_size", "Buffers that there are.", |p| p.size),
+            ("wireglass_pool_size", "Buffers in the pool.", |p| p.size),
         ];
         let pools = self.pool_statistics();
         if pools.is_empty() {

@@ -31,7 +31,7 @@ impl Metrics {
             }),
             (
                 "wireglass_port_link_held",
-                "1 while the engine keeps the port's link down, as the wire's other port has none (`wire.link_state`).",
+                "1 while the engine keeps the port's link down because the wire's other port has none (`wire.link_state`).",
                 Kind::Gauge,
                 |(link, _)| Some(link.held.into()),
             ),
@@ -43,7 +43,7 @@ impl Metrics {
             ),
             (
                 "wireglass_port_speed_bytes",
-                "Speed of the link in bytes per second, where it is known.",
+                "Speed of the link in bytes per second, if known.",
                 Kind::Gauge,
                 |(link, _)| link.speed_mbps.map(|mbps| u64::from(mbps) * 125_000),
             ),
@@ -80,7 +80,7 @@ impl Metrics {
         let name = "wireglass_port_driver";
         page.family(
             name,
-            "All that the port's driver counts, by its own names (DPDK's xstats).",
+            "Everything that the port's driver counts, by its own names (DPDK's xstats).",
             Kind::Gauge,
         );
         for port in &ports {

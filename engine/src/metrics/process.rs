@@ -54,7 +54,7 @@ impl Metrics {
         page.sample(name, &[("version", &crate::version::VERSION)], 1);
         let figures = ProcessFigures::read();
         let name = "process_cpu_seconds_total";
-        page.family(name, "Time of all threads on a core, in user space and in the kernel.", Kind::Counter);
+        page.family(name, "CPU time of all threads, in user space and in the kernel.", Kind::Counter);
         if let Some(seconds) = figures.cpu_seconds {
             page.sample(name, &[], format_args!("{seconds:.3}"));
         }
@@ -64,9 +64,9 @@ impl Metrics {
                 "Bytes of the process in memory, without hugepages.",
                 figures.resident_bytes,
             ),
-            ("process_virtual_memory_bytes", "Bytes of its address space.", figures.virtual_bytes),
-            ("process_open_fds", "File descriptors that are open.", figures.open_fds),
-            ("process_max_fds", "File descriptors that may be.", figures.max_fds),
+            ("process_virtual_memory_bytes", "Bytes of the process's address space.", figures.virtual_bytes),
+            ("process_open_fds", "Open file descriptors.", figures.open_fds),
+            ("process_max_fds", "Most file descriptors that may be open.", figures.max_fds),
             ("process_threads", "Threads of the process.", figures.threads),
         ] {
             page.family(name, help, Kind::Gauge);
@@ -92,13 +92,13 @@ impl Metrics {
         );
         page.sample(name, &[], generation.number());
         let name = "wireglass_generation_age_seconds";
-        page.family(name, "How long they have been in force.", Kind::Gauge);
+        page.family(name, "How long the settings in force have been in force.", Kind::Gauge);
         page.sample(name, &[], format_args!("{:.3}", generation.age().as_secs_f64()));
         let name = "wireglass_generations_older";
-        page.family(name, "Older ones that flows still go by.", Kind::Gauge);
+        page.family(name, "Older settings that flows still use.", Kind::Gauge);
         page.sample(name, &[], generation.older());
         let name = "wireglass_reloads_failed_total";
-        page.family(name, "Reloads that changed nothing, as there was something wrong.", Kind::Counter);
+        page.family(name, "Reloads that failed and changed nothing.", Kind::Counter);
         page.sample(name, &[], generation.failed());
     }
 

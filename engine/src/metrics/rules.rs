@@ -16,25 +16,25 @@ impl Metrics {
         };
         family(
             "wireglass_rule_connections_total",
-            "Connections (SYNs, where those suffice) by the rule that decided. Without a name: the default, and rules behind the first 1000.",
+            "Connections (SYNs, if those suffice) by the rule that decided. Without a name: the default, and rules after the first 1000.",
             "rule",
             &tallies.connections,
         );
         family(
             "wireglass_profile_hellos_total",
-            "ClientHellos that a rule gave to a profile, by what became of them. Without a name: profiles behind the first 333.",
+            "ClientHellos that a rule gave to a profile, by what happened to them. Without a name: profiles after the first 333.",
             "profile",
             &tallies.profiles,
         );
         family(
             "wireglass_content_rule_messages_total",
-            "Requests and responses by the rule on content that decided. Without a name: rules behind the first 1000.",
+            "Requests and responses by the rule on content that decided. Without a name: rules after the first 1000.",
             "rule",
             &tallies.messages,
         );
         family(
             "wireglass_content_unread_total",
-            "What rules on content could not be asked about, by reason and what became of it.",
+            "Messages that rules on content could not judge, by reason and what happened to them.",
             "reason",
             &tallies.unread,
         );

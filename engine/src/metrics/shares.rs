@@ -17,7 +17,7 @@ impl Metrics {
         let name = "wireglass_connections_total";
         page.family(
             name,
-            "Flows that have ended, by what was done with them; none: they ended before that was decided.",
+            "Flows that have ended, by policy's action; none: they ended before policy decided.",
             Kind::Counter,
         );
         for (worker, counters) in self.workers().iter().enumerate() {
@@ -29,7 +29,7 @@ impl Metrics {
         let name = "wireglass_connection_bytes_total";
         page.family(
             name,
-            "Bytes of the frames of flows, by what is done with the flow and the end that sent them; none: nothing is decided yet.",
+            "Bytes of flows' frames, by policy's action and by the end that sent them; none: policy has not decided yet.",
             Kind::Counter,
         );
         for (worker, counters) in self.workers().iter().enumerate() {

@@ -24,10 +24,10 @@ impl Metrics {
         page.family(name, "Whether the signer, which has the CAs' keys, answers.", Kind::Gauge);
         page.sample(name, &[], u64::from(signer.is_up()));
         let name = "wireglass_signer_starts_total";
-        page.family(name, "How often a signer has begun: more than once, and it has died.", Kind::Counter);
+        page.family(name, "How often a signer has started; more than 1: it has died.", Kind::Counter);
         page.sample(name, &[], signer.starts());
         let name = "wireglass_signer_requests_total";
-        page.family(name, "Requests to the signer, by what came of them: signed, refused, failed (a token that is away) or unanswered.", Kind::Counter);
+        page.family(name, "Requests to the signer, by result: signed, refused, failed (a token that is away) or unanswered.", Kind::Counter);
         for (outcome, requests) in signer.requests() {
             page.sample(name, &[("outcome", &outcome)], requests);
         }

@@ -18,7 +18,7 @@ impl Metrics {
     pub(super) fn verdict_counters(&self, page: &mut Page<'_>) {
         let Some(counters) = self.verdicts.get() else { return };
         let metric = "wireglass_verdicts_total";
-        page.family(metric, "Lines of an IDS, by what has become of them.", Kind::Counter);
+        page.family(metric, "Lines of an IDS, by what happened to them.", Kind::Counter);
         for &fate in VerdictFate::ALL {
             page.sample(metric, &[("fate", &fate.code())], counters.value(fate));
         }
