@@ -168,6 +168,8 @@ pub struct Decisions {
     /// How much the filter may hold, with what it has inserted; none: any.
     pub(super) room: Option<Room>,
     pub(super) now: Option<Instant>,
+    /// The filter takes no more memory for the bytes of this call.
+    pub(super) keeps_nothing: bool,
 }
 
 /// One decision.
@@ -193,6 +195,12 @@ impl Decisions {
             _ if bytes > 0 => self.ops[from].push_back(Op::Pass(bytes)),
             _ => {}
         }
+    }
+
+    /// Likewise all of one call's, for which the filter takes no more memory than before, so that nobody needs to ask how much that is.
+    pub(super) fn pass_on(&mut self, from: End, bytes: usize) {
+        self.keeps_nothing = true;
+        self.pass(from, bytes);
     }
 
     /// The next `bytes` undecided bytes of this end go nowhere.

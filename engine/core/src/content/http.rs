@@ -117,6 +117,14 @@ impl HttpInspector {
         }
     }
 
+    /// Likewise, if it lies within the content of one HTTP/1 message of known length, where nothing ends; else false, and it is not read.
+    pub(super) fn content(&mut self, from: End, plaintext: &[u8]) -> bool {
+        let Reader::Http1(http) = &mut self.reader else { return false };
+        let is_content = http.content(from, plaintext.len());
+        self.seen[from] += if is_content { plaintext.len() as u64 } else { 0 };
+        is_content
+    }
+
     /// A stream of HTTP/2 was ended between two frames. Returns its transaction, as far as it has come.
     pub(super) fn cut_off(&mut self, stream: u32) -> Option<Box<HttpEvent>> {
         let Reader::Http2(http) = &mut self.reader else { return None };

@@ -200,6 +200,16 @@ impl Http1 {
         Ok(())
     }
 
+    /// So many bytes, if they lie within content of known length, and some of it comes behind them.
+    pub(super) fn content(&mut self, from: End, count: usize) -> bool {
+        let State::Length(left) = self.halves[from].state else { return false };
+        let Some(left) = left.checked_sub(count as u64).filter(|&left| left > 0) else { return false };
+        self.body(from, count);
+        let half = &mut self.halves[from];
+        (half.state, half.at) = (State::Length(left), half.at + count as u64);
+        true
+    }
+
     /// The connection ended: a body that ends with it is complete, everything else is as it is. There is nobody
     /// left to turn off, so the bound on what waits is not looked at.
     pub(super) fn finish(mut self, transactions: &mut Transactions) {

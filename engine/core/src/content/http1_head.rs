@@ -385,9 +385,10 @@ impl Head {
         }
         self.fields += 1;
         let name = &text[..colon.unwrap_or(0)];
-        self.has_field = !name.trim_ascii().is_empty();
+        let trimmed = name.trim_ascii();
+        self.has_field = !trimmed.is_empty();
         if let Some(colon) = colon.filter(|_| self.has_field) {
-            let (name, value) = (name.trim_ascii(), text[colon + 1..].trim_ascii());
+            let (name, value) = (trimmed, text[colon + 1..].trim_ascii());
             borders.field(from, 0, fields::Field { name, value, never_indexed: false });
         }
         if self.is_request {

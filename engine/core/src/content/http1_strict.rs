@@ -20,10 +20,14 @@ pub(super) fn is_host(value: &[u8]) -> bool {
                 && address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
         }
         _ => {
-            let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            // No label is empty.
+            let mut before = b'.';
+            let is_of_name = |&byte: &u8| match std::mem::replace(&mut before, byte) {
+                b'.' if byte == b'.' => false,
+                _ => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'),
+            };
             // RFC 1035, 2.3.4, with a dot at the end.
-            let is_of_labels = !host.starts_with(b".") && !host.windows(2).any(|two| two == b"..");
-            (1..=254).contains(&host.len()) && is_of_labels && host.iter().all(is_of_name)
+            (1..=254).contains(&host.len()) && host.iter().all(is_of_name)
         }
     };
     is_host && is_port

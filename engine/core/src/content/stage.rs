@@ -134,7 +134,8 @@ impl<B: AsMut<[u8]>> Stage<B> {
     pub fn plaintext(&mut self, from: End, bytes: &[u8]) -> Fate {
         let was_empty = self.is_empty(from);
         self.filter.plaintext(from, bytes, &mut self.decisions);
-        if self.filter.memory().saturating_sub(self.filter.held()) > self.limit {
+        let may_have_grown = !std::mem::take(&mut self.decisions.keeps_nothing);
+        if may_have_grown && self.filter.memory().saturating_sub(self.filter.held()) > self.limit {
             self.filter.out_of_memory(from, &mut self.decisions);
         }
         let ops = &mut self.decisions.ops[from];

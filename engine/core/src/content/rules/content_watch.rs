@@ -45,6 +45,11 @@ impl ContentWatch {
         Self { limits, search, head }
     }
 
+    /// There are no rules.
+    pub(super) fn is_idle(&self) -> bool {
+        self.head.is_none()
+    }
+
     /// So many bytes have come: the rule that applies now, if there is one. To be asked until there is none.
     pub(super) fn passed(&mut self, bytes: u64) -> Option<Applies> {
         let rule = self.limits.passed(bytes)?;

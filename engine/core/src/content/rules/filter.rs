@@ -133,6 +133,12 @@ impl Filter for RuleFilter {
             // Another protocol was negotiated.
             self.turn_off(reason, from, decisions);
         }
+        if let Rules::Http1(rules) = &mut self.rules
+            && rules.passes_content(from)
+            && self.reader.inspector.content(from, bytes)
+        {
+            return rules.pass_content(from, bytes.len(), decisions);
+        }
         let all = self.recognise(from, bytes);
         let Self { reader, judge, rules, is_logged: _ } = self;
         let inspector = &mut reader.inspector;

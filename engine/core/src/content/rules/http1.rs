@@ -161,6 +161,20 @@ impl Http1Rules {
         direction.held.extend_from_slice(bytes);
     }
 
+    /// Content that comes goes on unasked.
+    pub(super) fn passes_content(&self, from: End) -> bool {
+        self.directions[from].fate == Fate::Pass && self.is_plain(from)
+    }
+
+    /// So much content has come, and nothing else, while it [goes on unasked](Self::passes_content).
+    pub(super) fn pass_content(&mut self, from: End, bytes: usize, decisions: &mut Decisions) {
+        let direction = &mut self.directions[from];
+        direction.seen += bytes as u64;
+        // What has come before it is decided, so this is all.
+        direction.decided = direction.seen;
+        decisions.pass_on(from, bytes);
+    }
+
     /// Decides while the reader tells what is in these bytes. [`read`](Self::read) follows.
     pub(super) fn receiver<'a>(
         &'a mut self,
@@ -181,7 +195,10 @@ impl Http1Rules {
 
     /// Decides on what is left of the bytes that the reader has read.
     pub(super) fn read(&mut self, judge: &mut Judge, from: End, bytes: &[u8], decisions: &mut Decisions) {
-        let seen = self.directions[from].seen;
+        let Direction { seen, decided, fate, .. } = self.directions[from];
+        if (fate == Fate::Pass || decided == seen) && self.is_plain(from) {
+            return decisions.pass(from, self.decide(from, seen));
+        }
         if !self.has_ended(from) {
             self.take_body(judge, (from, seen), bytes, decisions);
         }
@@ -342,6 +359,9 @@ impl Http1Rules {
         let direction = &mut self.directions[from];
         let more = up_to.saturating_sub(direction.decided) as usize;
         direction.decided += more as u64;
+        if direction.held.is_empty() {
+            return more;
+        }
         if more >= direction.held.len() {
             direction.held = Vec::new();
         } else {
@@ -373,6 +393,13 @@ impl Http1Rules {
     /// Nothing goes on any more but an answer of ours.
     pub(super) fn is_over(&self) -> bool {
         matches!(self.mode, Mode::Ended | Mode::Lingering { .. })
+    }
+
+    /// Nothing that this end has sent waits, nobody looks at the content that comes, and no answer of ours is due: what needs no decision
+    /// of a head goes on. It is so for most content, and spares asking each of those that could have a say.
+    fn is_plain(&self, from: End) -> bool {
+        let is_watched = !self.directions[from].body.watch.is_idle() || self.awaiting.is_some();
+        self.mode == Mode::Rules && self.last.is_none() && !is_watched && self.lanes[from].is_idle()
     }
 
     /// Nothing more of this end is looked at.
@@ -488,22 +515,26 @@ impl Borders for Receiver<'_> {
                 }
             }
             What::DataEnds => {
-                let read = &self.bytes[..(at - self.base) as usize];
-                self.rules.take_body(self.judge, (from, at), read, self.decisions);
-                if self.rules.has_ended(from) {
-                    return;
+                let is_plain = self.rules.is_plain(from);
+                if !is_plain {
+                    let read = &self.bytes[..(at - self.base) as usize];
+                    self.rules.take_body(self.judge, (from, at), read, self.decisions);
+                    if self.rules.has_ended(from) {
+                        return;
+                    }
                 }
-                let direction = &mut self.rules.directions[from];
-                let body = &mut direction.body;
+                let body = &mut self.rules.directions[from].body;
                 (body.bytes, body.begun) = (body.up_to(at), None);
-                if self.rules.is_too_long(self.judge, from, at) {
+                if !is_plain && self.rules.is_too_long(self.judge, from, at) {
                     self.rules.reset(Reason::ContentBlocked, self.decisions);
                 }
             }
             What::MessageEnds => {
-                self.rules.body_ends(from, self.judge, self.decisions);
-                if self.rules.has_ended(from) {
-                    return;
+                if !self.rules.is_plain(from) {
+                    self.rules.body_ends(from, self.judge, self.decisions);
+                    if self.rules.has_ended(from) {
+                        return;
+                    }
                 }
                 self.rules.pass(from, at, self.decisions);
                 self.rules.lanes[from].message_ends();
@@ -552,10 +583,10 @@ impl Receiver<'_> {
         let (is_head, is_connect) = (is_method("HEAD"), is_method("CONNECT"));
         self.rules.requests += 1;
         let has_content =
-            ["content-length", "transfer-encoding"].iter().any(|name| fields.value(name).is_some());
+            || ["content-length", "transfer-encoding"].iter().any(|name| fields.value(name).is_some());
         let ruling = match ruling {
             // What is in a tunnel is no content of a request.
-            Ruling::Inspect(_) if is_connect && !has_content => ruling,
+            Ruling::Inspect(_) if is_connect && !has_content() => ruling,
             Ruling::Inspect(_) => self.inspect_request(&standing, head, fields),
             ruling => ruling,
         };

@@ -152,7 +152,7 @@ impl Judge {
             signatures: std::mem::take(&mut standing.signatures),
             awaits_type: false,
         };
-        let (ruling, watch) = self.decide(decided, Codings::of(fields), place, head);
+        let (ruling, watch) = self.decide(decided, || Codings::of(fields), place, head);
         let ruling = match (ruling, standing.at_content.first()) {
             (Ruling::Pass, Some(first)) => Ruling::Inspect(*first),
             (ruling, _) => ruling,
@@ -164,14 +164,14 @@ impl Judge {
     fn decide(
         &mut self,
         decided: Decided,
-        codings: Result<Codings, Undecodable>,
+        codings: impl FnOnce() -> Result<Codings, Undecodable>,
         place: Place,
         head: &mut HttpEvent,
     ) -> (Ruling, ContentWatch) {
         let Decided { rule, size_limits, mut signatures, awaits_type: _ } = decided;
         let mut ruling = self.apply(rule, place, head);
-        let is_coded = codings.map_or(true, |codings| !codings.is_empty());
-        if !matches!(ruling, Ruling::Block(_)) && !signatures.is_empty() && is_coded {
+        let is_coded = || codings().map_or(true, |codings| !codings.is_empty());
+        if !matches!(ruling, Ruling::Block(_)) && !signatures.is_empty() && is_coded() {
             // Nothing can be found in it.
             if let Ruling::Block(refusal) = self.refuse(Reason::ContentEncoding, place, head) {
                 ruling = Ruling::Block(refusal);
@@ -204,7 +204,7 @@ impl Judge {
         let facts = ResponseFacts { status, fields, size, inside };
         let decided = self.policy.at_response(standing, &facts);
         if !decided.awaits_type {
-            let (ruling, watch) = self.decide(decided, Codings::of(fields), place, head);
+            let (ruling, watch) = self.decide(decided, || Codings::of(fields), place, head);
             let ruling = match ruling {
                 // There is nothing to look at.
                 Ruling::Inspect(_) if inside == Inside::Nothing => Ruling::Pass,
@@ -240,7 +240,7 @@ impl Judge {
         place: Place,
     ) -> (Ruling, ContentWatch) {
         let codings = watch.codings();
-        let (ruling, mut content) = self.decide(decided, codings, place, &mut watch.head);
+        let (ruling, mut content) = self.decide(decided, || codings, place, &mut watch.head);
         if matches!(ruling, Ruling::Block(_)) {
             return (ruling, content);
         }
@@ -527,20 +527,20 @@ impl Judge {
 
     /// The next alert, to be fetched until there is none.
     pub(super) fn poll_alert(&mut self) -> Option<Box<AlertEvent>> {
-        let alert = self.alerts.pop_front();
+        let alert = self.alerts.pop_front()?;
         if self.alerts.is_empty() {
             self.alerts = VecDeque::new();
         }
-        alert
+        Some(alert)
     }
 
     /// The next body that was looked at, likewise.
     pub(super) fn poll_file(&mut self) -> Option<Box<FileEvent>> {
-        let file = self.files.pop_front();
+        let file = self.files.pop_front()?;
         if self.files.is_empty() {
             self.files = VecDeque::new();
         }
-        file
+        Some(file)
     }
 
     /// Bytes of memory that it holds beside its own size; policy and page are everybody's.
@@ -585,8 +585,12 @@ fn declared(fields: &Fields) -> Option<Known> {
     if fields.value("transfer-encoding").is_some() {
         return Some(Known::Not);
     }
-    let length = str::from_utf8(fields.value("content-length")?).ok()?.trim().parse();
-    Some(length.map_or(Known::Not, Known::Bytes))
+    let length = fields.value("content-length")?;
+    let value = length.iter().try_fold(0u64, |value, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    });
+    Some(value.filter(|_| !length.is_empty()).map_or(Known::Not, Known::Bytes))
 }
 
 fn without_dot(name: &str) -> &str {

@@ -92,6 +92,11 @@ impl Lane {
         !self.items.is_empty() || current.is_some_and(|current| current.gate(u64::MAX) != Gate::Open)
     }
 
+    /// Nothing waits, and nobody looks.
+    pub(super) fn is_idle(&self) -> bool {
+        self.items.is_empty() && self.inspections.is_empty()
+    }
+
     /// Something waits.
     pub(super) fn is_waiting(&self) -> bool {
         !self.items.is_empty()
@@ -215,18 +220,21 @@ impl Lane {
             .collect()
     }
 
-    /// Bytes of memory that count as held.
+    /// Bytes of memory that count as held. Asked with each record, as is [`memory`](Self::memory): mostly nothing is looked at.
     pub(super) fn held(&self) -> usize {
+        if self.inspections.is_empty() {
+            return self.bytes;
+        }
         self.bytes + self.inspections.iter().map(Inspection::held).sum::<usize>()
     }
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { items, bytes, inspections, first: _, is_open: _ } = self;
-        let inspected: usize = inspections.iter().map(Inspection::memory).sum();
-        items.capacity() * size_of::<Item>()
-            + bytes
-            + inspections.capacity() * size_of::<Inspection>()
-            + inspected
+        let empty = bytes + items.capacity() * size_of::<Item>() + inspections.capacity() * size_of::<Inspection>();
+        if inspections.is_empty() {
+            return empty;
+        }
+        empty + inspections.iter().map(Inspection::memory).sum::<usize>()
     }
 }

@@ -13,7 +13,7 @@ use super::edit::Direction;
 use super::pattern::{Glob, TextPattern};
 use super::rule::{CompiledContentRule, ContentRule};
 use super::{Request, RequestFacts};
-use crate::fields::Fields;
+use crate::fields::{Fields, is_name};
 use crate::policy::Lists;
 use crate::policy::name_index::NameIndex;
 use crate::policy::names::HostName;
@@ -164,8 +164,10 @@ impl RuleIndex {
 }
 
 pub(super) fn in_order(mut places: Vec<usize>) -> Vec<usize> {
-    places.sort_unstable();
-    places.dedup();
+    if !places.is_sorted_by(|a, b| a < b) {
+        places.sort_unstable();
+        places.dedup();
+    }
     places
 }
 
@@ -251,6 +253,8 @@ struct Heads {
     /// Rules that no field is known of.
     always: Vec<usize>,
     fields: Vec<(Box<str>, FieldRules)>,
+    /// A bit for each length of their names, from 0 to 63: most fields of a message are not even as long as one of them.
+    lengths: u64,
 }
 
 /// Rules that ask for a field.
@@ -264,13 +268,19 @@ struct FieldRules {
 impl Heads {
     fn find(&self, fields: &Fields, places: &mut Vec<usize>) {
         places.extend(&self.always);
-        for (name, rules) in &self.fields {
-            for value in fields.values(name) {
+        for field in fields.iter().filter(|field| self.lengths & length_bit(field.name) != 0) {
+            let is_named = |(name, _): &&(Box<str>, FieldRules)| is_name(field.name, name);
+            if let Some((_, rules)) = self.fields.iter().find(is_named) {
                 places.extend(&rules.any);
-                rules.texts.find(value, places);
+                rules.texts.find(field.value, places);
             }
         }
     }
+}
+
+/// The bit of a name's length.
+fn length_bit(name: &[u8]) -> u64 {
+    1 << name.len().min(63)
 }
 
 #[derive(Default)]
@@ -291,8 +301,10 @@ impl HeadsBuilder {
 
     fn build(self) -> Heads {
         let fields = self.fields.into_iter();
-        let fields = fields.map(|(name, (any, texts))| (name, FieldRules { any, texts: texts.build() }));
-        Heads { always: self.always, fields: fields.collect() }
+        let fields: Vec<_> =
+            fields.map(|(name, (any, texts))| (name, FieldRules { any, texts: texts.build() })).collect();
+        let lengths = fields.iter().fold(0, |bits, (name, _)| bits | length_bit(name.as_bytes()));
+        Heads { always: self.always, fields, lengths }
     }
 }
 
