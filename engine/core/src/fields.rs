@@ -117,7 +117,9 @@ pub(crate) fn is_name(name: &[u8], known: &str) -> bool {
     match (name.last_chunk(), known.last_chunk()) {
         (Some(last), Some(known_last)) => {
             let words = name.as_chunks().0.iter().zip(known.as_chunks().0);
-            words.chain([(last, known_last)]).all(|(name, known)| lower_case(*name) == u64::from_le_bytes(*known))
+            words
+                .chain([(last, known_last)])
+                .all(|(name, known)| lower_case(*name) == u64::from_le_bytes(*known))
         }
         _ => name.eq_ignore_ascii_case(known),
     }

@@ -231,7 +231,8 @@ impl Lane {
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { items, bytes, inspections, first: _, is_open: _ } = self;
-        let empty = bytes + items.capacity() * size_of::<Item>() + inspections.capacity() * size_of::<Inspection>();
+        let empty =
+            bytes + items.capacity() * size_of::<Item>() + inspections.capacity() * size_of::<Inspection>();
         if inspections.is_empty() {
             return empty;
         }
