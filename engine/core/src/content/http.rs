@@ -92,22 +92,25 @@ impl HttpInspector {
 
     /// Plaintext that came from this side.
     pub fn bytes(&mut self, from: End, plaintext: &[u8]) {
-        self.bytes_with(from, plaintext, &mut ());
+        self.read(from, plaintext, &mut Teller::new(None));
     }
 
     /// Plaintext that came from this side; what begins and ends in it is told before this returns.
     pub fn bytes_with(&mut self, from: End, plaintext: &[u8], borders: &mut dyn Borders) {
+        self.read(from, plaintext, &mut Teller::new(Some(borders)));
+    }
+
+    fn read(&mut self, from: End, plaintext: &[u8], borders: &mut Teller<'_>) {
         if plaintext.is_empty() {
             return;
         }
         self.seen[from] += plaintext.len() as u64;
         let transactions = &mut self.transactions;
-        let mut borders = Teller::new(borders);
         let result = match &mut self.reader {
             Reader::Off => return,
-            Reader::Http1(http) => http.bytes(from, plaintext, transactions, &mut borders),
-            Reader::Http2(http) => http.bytes(from, plaintext, transactions, &mut borders),
-            Reader::Undecided(_) => self.decide(from, plaintext, &mut borders),
+            Reader::Http1(http) => http.bytes(from, plaintext, transactions, borders),
+            Reader::Http2(http) => http.bytes(from, plaintext, transactions, borders),
+            Reader::Undecided(_) => self.decide(from, plaintext, borders),
         };
         if let Err(Fault { reason, at }) = result {
             self.stop(reason, from, at);
@@ -148,13 +151,13 @@ impl HttpInspector {
 
     /// The flow ended: what is still open is reported as far as it is known.
     pub fn finish(&mut self) {
-        self.finish_with(&mut ());
+        self.close();
     }
 
     /// The same; a response that [awaits](Self::awaits_end) this ends here, and that is told.
     pub fn finish_with(&mut self, borders: &mut dyn Borders) {
         if let Reader::Http1(http) = &self.reader {
-            http.tell_end(&mut Teller::new(borders));
+            http.tell_end(&mut Teller::new(Some(borders)));
         }
         self.close();
     }

@@ -65,7 +65,7 @@ struct Half {
     state: State,
     line: Lines,
     /// A head whose start line has come.
-    head: Option<Box<Head>>,
+    head: Option<Head>,
     /// Bytes that have come.
     at: u64,
     /// Bytes that were passed over.
@@ -83,7 +83,7 @@ struct Half {
 impl Half {
     fn memory(&self) -> usize {
         let Self { state: _, line, head, at: _, skipped: _, lost: _, begun: _, tx_id: _, last: _ } = self;
-        line.memory() + head.as_ref().map_or(0, |head| head.memory())
+        line.memory() + head.as_ref().map_or(0, Head::memory)
     }
 
     /// A message may begin here.
@@ -162,8 +162,8 @@ impl Http1 {
                 self.halves[from].stop();
             }
             if from == End::Server
-                && self.halves.server.is_between_messages()
                 && bytes[0] != b'H'
+                && self.halves.server.is_between_messages()
                 && let Some(Exchange { transaction, kind: Kind::Bare }) = self.open.front()
             {
                 self.halves.server.state = State::UntilClose;
@@ -172,7 +172,10 @@ impl Http1 {
             }
             let before = bytes.len();
             match self.halves[from].state {
-                State::Head => self.head(from, &mut bytes, transactions, borders)?,
+                State::Head if self.halves[from].head.is_some() => {
+                    self.fields(from, &mut bytes, transactions, borders)?
+                }
+                State::Head => self.start_line(from, &mut bytes, transactions, borders)?,
                 State::Length(left) => {
                     let take = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                     bytes = &bytes[take..];
@@ -268,8 +271,8 @@ impl Http1 {
         }
     }
 
-    /// Takes a line of a head, or the part of one that is there.
-    fn head(
+    /// Takes the line that begins a message, or the part of it that is there.
+    fn start_line(
         &mut self,
         from: End,
         bytes: &mut &[u8],
@@ -278,7 +281,7 @@ impl Http1 {
     ) -> Result<(), Fault> {
         let half = &mut self.halves[from];
         let start = half.at - half.line.pending();
-        if half.head.is_none() && half.begun.is_none() {
+        if half.begun.is_none() {
             // CRs alone make an empty line, however many.
             let first = bytes.iter().position(|&byte| byte != b'\r').filter(|&first| bytes[first] != b'\n');
             half.begun = first.map(|first| half.at + first as u64);
@@ -287,24 +290,13 @@ impl Http1 {
             }
         }
         let half = &mut self.halves[from];
+        let before = bytes.len();
         let next = half.line.next(bytes);
-        let pending = half.line.pending() + next.as_ref().map_or(0, |line| line.length);
-        let begin = half.head.as_ref().map_or(start, |head| head.at);
-        if self.strictness == Strictness::Rules && start + pending - begin > MAX_HEAD as u64 {
-            return Err(Fault { reason: InspectorOff::HeaderTooBig, at: begin });
+        let end = half.at + (before - bytes.len()) as u64;
+        if self.strictness == Strictness::Rules && end - start > MAX_HEAD as u64 {
+            return Err(Fault { reason: InspectorOff::HeaderTooBig, at: start });
         }
         let Some(line) = next else { return Ok(()) };
-        let end = start + line.length;
-        if let Some(mut head) = half.head.take() {
-            if head.line(&line, borders) {
-                return self.head_ended(from, *head, end, transactions, borders);
-            }
-            if head.has_too_many_fields() {
-                return Err(Fault { reason: InspectorOff::HeaderTooBig, at: begin });
-            }
-            half.head = Some(head);
-            return Ok(());
-        }
         let Some(begun) = half.begun.take() else {
             // RFC 9112, 2.2: empty lines before a message are to be ignored.
             if half.lost {
@@ -329,7 +321,7 @@ impl Http1 {
             }
             Some(head) => {
                 half.lost = false;
-                half.head = Some(Box::new(head));
+                half.head = Some(head);
                 Ok(())
             }
             None => {
@@ -339,6 +331,37 @@ impl Http1 {
                 Ok(())
             }
         }
+    }
+
+    /// Takes the lines behind it, up to the end of the head or as far as they are there.
+    fn fields(
+        &mut self,
+        from: End,
+        bytes: &mut &[u8],
+        transactions: &mut Transactions,
+        borders: &mut Teller<'_>,
+    ) -> Result<(), Fault> {
+        let is_bounded = self.strictness == Strictness::Rules;
+        let half = &mut self.halves[from];
+        let Some(head) = &mut half.head else { return Ok(()) };
+        let too_big = Fault { reason: InspectorOff::HeaderTooBig, at: head.at };
+        let before = bytes.len();
+        while !bytes.is_empty() && !borders.has_stopped(from) {
+            let next = half.line.next(bytes);
+            let end = half.at + (before - bytes.len()) as u64;
+            if is_bounded && end - too_big.at > MAX_HEAD as u64 {
+                return Err(too_big);
+            }
+            let Some(line) = next else { break };
+            if head.line(&line, borders) {
+                let Some(head) = half.head.take() else { break };
+                return self.head_ended(from, head, end, transactions, borders);
+            }
+            if head.has_too_many_fields() {
+                return Err(too_big);
+            }
+        }
+        Ok(())
     }
 
     /// What comes from here on is no message, until a line begins one.
@@ -434,7 +457,8 @@ impl Http1 {
             }
             let event =
                 HttpEvent { protocol: said.protocol, tx_id: transactions.number(), ..HttpEvent::default() };
-            self.open.push_back(Exchange { transaction: transactions.open(event), kind: Kind::Other });
+            let transaction = transactions.open(Box::new(event));
+            self.open.push_back(Exchange { transaction, kind: Kind::Other });
         }
         if interim {
             said.ambiguous.insert(Ambiguity::UpgradeUnasked);
@@ -536,7 +560,7 @@ impl Http1 {
         // Nothing else was numbered since the crowd began.
         let tx_id = transactions.next_number() - 1 - self.crowd.len() as u64;
         let event = HttpEvent { tx_id, protocol: "HTTP/1.1", shortened: true, ..HttpEvent::default() };
-        self.open.push_back(Exchange { transaction: transactions.open(event), kind });
+        self.open.push_back(Exchange { transaction: transactions.open(Box::new(event)), kind });
     }
 
     /// Takes one step through a chunked body.

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr3};
 
 use super::border::Teller;
 use super::http1_strict::{is_host, is_target, target_authority};
@@ -69,7 +69,22 @@ impl Lines {
     }
 
     /// Takes bytes off the front of `input`, up to a line feed: a bare one ends a line too (RFC 9112, 2.2). None: the line goes on.
+    #[inline]
     pub(super) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Option<Line<'a>> {
+        // Nearly all are whole, and have nothing in them that is looked at twice.
+        if self.length == 0
+            && let Some(end) = memchr3(b'\r', b'\n', 0, input).filter(|&end| end < self.max())
+            && let Some(rest) = input[end..].strip_prefix(b"\r\n")
+        {
+            let text = Cow::Borrowed(&input[..end]);
+            *input = rest;
+            let length = end as u64 + 2;
+            return Some(Line { text, length, cut: false, bare_cr: false, has_nul: false, bare_lf: false });
+        }
+        self.next_of_any(input)
+    }
+
+    fn next_of_any<'a>(&mut self, input: &mut &'a [u8]) -> Option<Line<'a>> {
         let end = memchr(b'\n', input);
         let (part, rest) = input.split_at(end.map_or(input.len(), |end| end + 1));
         *input = rest;
@@ -143,17 +158,19 @@ enum Field {
 impl Field {
     fn named(name: &[u8]) -> Self {
         const NAMES: [(&str, Field); 9] = [
-            ("connection", Field::Connection),
-            ("content-length", Field::ContentLength),
-            ("content-type", Field::ContentType),
-            ("host", Field::Host),
-            ("location", Field::Location),
-            ("referer", Field::Referer),
-            ("transfer-encoding", Field::TransferEncoding),
-            ("upgrade", Field::Upgrade),
-            ("user-agent", Field::UserAgent),
+            ("Connection", Field::Connection),
+            ("Content-Length", Field::ContentLength),
+            ("Content-Type", Field::ContentType),
+            ("Host", Field::Host),
+            ("Location", Field::Location),
+            ("Referer", Field::Referer),
+            ("Transfer-Encoding", Field::TransferEncoding),
+            ("Upgrade", Field::Upgrade),
+            ("User-Agent", Field::UserAgent),
         ];
-        let known = NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
+        // As most write it is one comparison.
+        let is_named = |known: &str| name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes());
+        let known = NAMES.iter().find(|(known, _)| is_named(known));
         known.map_or(Self::Other, |&(_, field)| field)
     }
 
@@ -164,6 +181,15 @@ impl Field {
             Self::Connection | Self::ContentLength | Self::Host | Self::TransferEncoding | Self::Upgrade
         )
     }
+}
+
+/// A line with a colon.
+struct FieldLine<'a> {
+    /// Where that stands.
+    colon: usize,
+    /// What is before it and behind it, without the spaces around both.
+    name: &'a [u8],
+    value: &'a [u8],
 }
 
 /// The last transfer coding, which is the outermost.
@@ -192,8 +218,8 @@ pub(super) enum Framing {
 pub(super) struct Head {
     /// Where it begins in its direction's plaintext.
     pub(super) at: u64,
-    /// What the log asks for.
-    pub(super) event: HttpEvent,
+    /// What the log asks for, where a transaction keeps it.
+    pub(super) event: Box<HttpEvent>,
     http10: bool,
     /// The request line names no version: HTTP/0.9, which has neither fields nor a response's head.
     pub(super) bare: bool,
@@ -261,7 +287,7 @@ impl<'a> RequestLine<'a> {
 impl Head {
     fn new(at: u64, line: &Line<'_>, http10: bool, strictness: Strictness) -> Self {
         let protocol = if http10 { "HTTP/1.0" } else { "HTTP/1.1" };
-        let mut event = HttpEvent { protocol, ..HttpEvent::default() };
+        let mut event = Box::new(HttpEvent { protocol, ..HttpEvent::default() });
         if line.bare_cr {
             event.ambiguous.insert(Ambiguity::BareCr);
         }
@@ -322,8 +348,11 @@ impl Head {
         let end = text.iter().position(|&byte| byte == b' ')?;
         let http10 = version(&text[..end])?;
         let code = text[end..].trim_ascii_start();
-        let digits = code.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let status = str::from_utf8(&code[..digits]).ok()?.parse().ok().filter(|_| digits == 3)?;
+        let (digits, rest) = code.split_first_chunk::<3>()?;
+        if !digits.iter().all(u8::is_ascii_digit) || rest.first().is_some_and(u8::is_ascii_digit) {
+            return None;
+        }
+        let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
         let mut head = Self::new(at, line, http10, strictness);
         head.event.status = Some(status);
         Some(head)
@@ -336,9 +365,13 @@ impl Head {
             self.mark(Ambiguity::BareCr);
         }
         let is_folded = matches!(text.first(), Some(b' ' | b'\t'));
-        let colon = memchr(b':', text);
+        let field = memchr(b':', text).map(|colon| FieldLine {
+            colon,
+            name: text[..colon].trim_ascii(),
+            value: text[colon + 1..].trim_ascii(),
+        });
         if self.strictness == Strictness::Rules {
-            self.tell(line, is_folded, colon, borders);
+            self.tell(line, is_folded, field.as_ref(), borders);
         }
         if text.is_empty() {
             self.judge();
@@ -346,12 +379,11 @@ impl Head {
         }
         if is_folded {
             self.folded(text.trim_ascii());
-        } else if let Some(colon) = colon {
-            let (name, value) = (&text[..colon], text[colon + 1..].trim_ascii());
-            self.last = Field::named(name.trim_ascii());
+        } else if let Some(FieldLine { colon, name, value }) = field {
+            self.last = Field::named(name);
             if self.last.frames() {
                 // RFC 9112, 5.1: between name and colon nothing may stand. Some readers take it, some drop the field.
-                if name.trim_ascii().len() != name.len() {
+                if name.len() != colon {
                     self.mark(Ambiguity::SpaceInName);
                 }
                 if line.cut {
@@ -367,7 +399,13 @@ impl Head {
     }
 
     /// Tells the field of a line, of which all counts, or what it adds to the one before.
-    fn tell(&mut self, line: &Line<'_>, is_folded: bool, colon: Option<usize>, borders: &mut Teller<'_>) {
+    fn tell(
+        &mut self,
+        line: &Line<'_>,
+        is_folded: bool,
+        field: Option<&FieldLine<'_>>,
+        borders: &mut Teller<'_>,
+    ) {
         let text = &*line.text;
         let from = if self.is_request { End::Client } else { End::Server };
         if line.has_nul {
@@ -384,17 +422,16 @@ impl Head {
             return;
         }
         self.fields += 1;
-        let name = &text[..colon.unwrap_or(0)];
-        let trimmed = name.trim_ascii();
-        self.has_field = !trimmed.is_empty();
-        if let Some(colon) = colon.filter(|_| self.has_field) {
-            let (name, value) = (trimmed, text[colon + 1..].trim_ascii());
+        let named = field.filter(|field| !field.name.is_empty());
+        self.has_field = named.is_some();
+        if let Some(&FieldLine { name, value, .. }) = named {
             borders.field(from, 0, fields::Field { name, value, never_indexed: false });
         }
         if self.is_request {
             if line.bare_lf {
                 self.mark(Ambiguity::BareLf);
             }
+            let name = &text[..field.map_or(0, |field| field.colon)];
             if !text.is_empty() && (name.is_empty() || !name.iter().copied().all(fields::is_token)) {
                 self.mark(Ambiguity::FieldName);
             }
@@ -537,10 +574,10 @@ impl Head {
         self.event.ambiguous.insert(ambiguity);
     }
 
-    /// With its own size.
+    /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let host = self.target_host.as_ref().map_or(0, Text::capacity);
-        size_of::<Self>() + self.event.text_bytes() + host
+        size_of_val(&*self.event) + self.event.text_bytes() + host
     }
 }
 
@@ -551,8 +588,44 @@ fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// RFC 9112, 2.3, in any case and with any numbers, as both servers take some: whether it is HTTP/1.0. None: no version.
 fn version(text: &[u8]) -> Option<bool> {
+    if text == b"HTTP/1.1" {
+        return Some(false);
+    }
     let (name, number) = text.split_at_checked(5)?;
     let digits = number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
     let is_one = name.eq_ignore_ascii_case(b"HTTP/") && digits && number.first()?.is_ascii_digit();
     is_one.then_some(number == b"1.0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a line is does not depend on the pieces in which it comes: one that is whole is read in another way.
+    #[test]
+    fn a_line_is_the_same_in_pieces() {
+        let short = [
+            &b"\r\n"[..],
+            b"\n",
+            b"a\r\n",
+            b"a\n",
+            b"a\rb\r\n",
+            b"a\r\r\n",
+            b"\r\r\n",
+            b"a\0b\r\n",
+            b"a\nb\r\n",
+        ];
+        let long = (MAX_LINE - 3..MAX_LINE + 3).map(|len| [&vec![b'x'; len][..], b"\r\n"].concat());
+        for line in short.map(<[u8]>::to_vec).into_iter().chain(long) {
+            let facts = |line: Line<'_>| {
+                let Line { text, length, cut, bare_cr, has_nul, bare_lf } = line;
+                (text.into_owned(), length, [cut, bare_cr, has_nul, bare_lf])
+            };
+            let mut in_pieces = Lines::new(Strictness::Log);
+            let in_pieces = line.chunks(1).find_map(|mut byte| in_pieces.next(&mut byte).map(facts));
+            let mut rest = &line[..];
+            assert_eq!(Lines::new(Strictness::Log).next(&mut rest).map(facts), in_pieces);
+            assert_eq!(in_pieces.map(|(_, length, _)| length), Some((line.len() - rest.len()) as u64));
+        }
+    }
 }

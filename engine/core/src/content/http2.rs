@@ -444,7 +444,7 @@ impl Http2 {
         }
         if event.verdict == Some(ContentVerdict::Blocked) {
             // It is over before it has begun.
-            let transaction = transactions.open(event);
+            let transaction = transactions.open(Box::new(event));
             return transactions.close(transaction);
         }
         if crowded {
@@ -455,7 +455,7 @@ impl Http2 {
             // A request's own content type and the like are not what the log means by these.
             (event.content_type, event.redirect, event.status) = (None, None, None);
         }
-        self.streams.insert(stream, transactions.open(event));
+        self.streams.insert(stream, transactions.open(Box::new(event)));
         Ok(())
     }
 

@@ -12,7 +12,11 @@ pub(super) const MAX_METHOD: usize = 64;
 
 /// At most `max` bytes of text; what is not UTF-8 is replaced.
 pub(super) fn clip(bytes: &[u8], max: usize) -> Text {
-    let text = text(&bytes[..bytes.len().min(max)]);
+    let bytes = &bytes[..bytes.len().min(max)];
+    if let Ok(text) = str::from_utf8(bytes) {
+        return text.into();
+    }
+    let text = text(bytes);
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -22,14 +22,15 @@ pub(super) struct Transactions {
     next_id: u64,
     open: usize,
     held: usize,
-    done: VecDeque<Box<HttpEvent>>,
+    done: VecDeque<Transaction>,
     anomalies: VecDeque<Box<AnomalyEvent>>,
     told: u8,
 }
 
-/// An open transaction.
+/// An open transaction, or a complete one that nobody has fetched.
 pub(super) struct Transaction {
     pub(super) event: Box<HttpEvent>,
+    /// Bytes of its texts that are counted.
     held: usize,
 }
 
@@ -52,9 +53,9 @@ impl Transactions {
     }
 
     /// A transaction begins, as far as `event` says, which has its number.
-    pub(super) fn open(&mut self, event: HttpEvent) -> Transaction {
+    pub(super) fn open(&mut self, event: Box<HttpEvent>) -> Transaction {
         self.open += 1;
-        let mut transaction = Transaction { event: Box::new(event), held: 0 };
+        let mut transaction = Transaction { event, held: 0 };
         self.changed(&mut transaction);
         transaction
     }
@@ -73,20 +74,20 @@ impl Transactions {
     /// It ended; beyond the bound on what waits, it is not reported.
     pub(super) fn close(&mut self, transaction: Transaction) -> Result<(), InspectorOff> {
         self.open -= 1;
-        self.push(transaction.event)
+        self.push(transaction)
     }
 
     /// One ended of which no text was kept.
     pub(super) fn report(&mut self, event: HttpEvent) -> Result<(), InspectorOff> {
-        self.push(Box::new(event))
+        self.push(Transaction { event: Box::new(event), held: 0 })
     }
 
-    fn push(&mut self, event: Box<HttpEvent>) -> Result<(), InspectorOff> {
+    fn push(&mut self, transaction: Transaction) -> Result<(), InspectorOff> {
         if self.done.len() >= MAX_DONE + MAX_OPEN {
-            self.held -= event.text_bytes();
+            self.held -= transaction.held;
             return Err(InspectorOff::TooManyOpen);
         }
-        self.done.push_back(event);
+        self.done.push_back(transaction);
         // The last places are for those that are open when the reader turns itself off.
         if self.done.len() > MAX_DONE { Err(InspectorOff::TooManyOpen) } else { Ok(()) }
     }
@@ -97,12 +98,12 @@ impl Transactions {
     }
 
     pub(super) fn fetch(&mut self) -> Option<Box<HttpEvent>> {
-        let event = self.done.pop_front();
+        let Transaction { event, held } = self.done.pop_front()?;
         if self.done.is_empty() && self.done.capacity() > MAX_KEPT_DONE {
             self.done = VecDeque::new();
         }
-        self.held -= event.as_ref().map_or(0, |event| event.text_bytes());
-        event
+        self.held -= held;
+        Some(event)
     }
 
     /// Something is odd. Only the first ones of a flow are told.
@@ -114,11 +115,11 @@ impl Transactions {
     }
 
     pub(super) fn fetch_anomaly(&mut self) -> Option<Box<AnomalyEvent>> {
-        let anomaly = self.anomalies.pop_front();
+        let anomaly = self.anomalies.pop_front()?;
         if self.anomalies.is_empty() {
             self.anomalies = VecDeque::new();
         }
-        anomaly
+        Some(anomaly)
     }
 
     /// Bytes of memory that the transactions take, beside the reader's own lists of them.
@@ -126,6 +127,6 @@ impl Transactions {
         let Self { next_id: _, open, held, done, anomalies, told: _ } = self;
         let events = (open + done.len()) * size_of::<HttpEvent>();
         let odd = anomalies.capacity() * (size_of::<Box<AnomalyEvent>>() + size_of::<AnomalyEvent>());
-        held + events + done.capacity() * size_of::<Box<HttpEvent>>() + odd
+        held + events + done.capacity() * size_of::<Transaction>() + odd
     }
 }

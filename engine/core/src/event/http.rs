@@ -65,7 +65,10 @@ impl HttpEvent {
             shortened: _,
         } = self;
         let texts = [hostname, url, user_agent, content_type, referer, method, redirect];
-        texts.into_iter().flatten().filter(|text| text.is_heap_allocated()).map(Text::capacity).sum()
+        let held = |text: &Option<Text>| {
+            text.as_ref().filter(|text| text.is_heap_allocated()).map_or(0, Text::capacity)
+        };
+        texts.iter().map(|text| held(text)).sum()
     }
 
     /// Leaves its texts out.
