@@ -20,10 +20,11 @@ impl<F: Filter + 'static, M: Fn() -> F + Send + Sync> Filters for Each<M> {
     }
 }
 
-/// Passes, drops, inserts and holds at random; decides all when it has to.
+/// Passes, drops, inserts, holds, releases, discards and waits at random; decides all when it has to.
 pub(crate) struct AtRandom {
     random: Random,
     undecided: PerEnd<Vec<u8>>,
+    held: PerEnd<Vec<u8>>,
     has_ended: PerEnd<bool>,
     decided: Decided,
 }
@@ -34,6 +35,7 @@ impl AtRandom {
         Self {
             random: Random::new(seed),
             undecided: PerEnd::default(),
+            held: PerEnd::default(),
             has_ended: PerEnd::default(),
             decided,
         }
@@ -41,36 +43,61 @@ impl AtRandom {
 
     /// Something that it likes, about the oldest bytes.
     fn decide(&mut self, from: End, decisions: &mut Decisions) {
-        let held = &mut self.undecided[from];
-        let most = held.len() as u64;
-        let some = self.random.below(most + 1) as usize;
+        let (undecided, held) = (&mut self.undecided[from], &mut self.held[from]);
+        let mut some_of = |bytes: &[u8]| self.random.below(bytes.len() as u64 + 1) as usize;
+        let (some, some_held) = (some_of(undecided), some_of(held));
         let decided = &mut self.decided.lock().unwrap()[from];
-        match self.random.below(6) {
+        match self.random.below(11) {
             0 | 1 => {
-                decisions.pass(from, held.len());
-                decided.append(held);
+                decisions.pass(from, undecided.len());
+                decided.append(undecided);
             }
             2 => {
                 decisions.pass(from, some);
-                decided.extend(held.drain(..some));
+                decided.extend(undecided.drain(..some));
             }
             3 => {
                 decisions.drop(from, some);
-                held.drain(..some);
+                undecided.drain(..some);
             }
             4 => {
+                decisions.hold(from, undecided.len());
+                held.append(undecided);
+            }
+            5 => {
+                decisions.hold(from, some);
+                held.extend(undecided.drain(..some));
+            }
+            6 => {
+                decisions.release(from, held.len());
+                decided.append(held);
+            }
+            7 => {
+                decisions.release(from, some_held);
+                decided.extend(held.drain(..some_held));
+            }
+            8 => {
+                decisions.discard(from, some_held);
+                held.drain(..some_held);
+            }
+            9 => {
                 let inserted = vec![b'i'; self.random.below(40_000) as usize];
                 decided.extend_from_slice(&inserted);
                 decisions.insert(from, inserted);
             }
             _ => {}
         }
+        decisions.set_holding(from, !self.held[from].is_empty());
     }
 
     fn decide_all(&mut self, from: End, decisions: &mut Decisions) {
-        let held = &mut self.undecided[from];
-        decisions.pass(from, held.len());
-        self.decided.lock().unwrap()[from].append(held);
+        let (undecided, held) = (&mut self.undecided[from], &mut self.held[from]);
+        decisions.release(from, held.len());
+        decisions.pass(from, undecided.len());
+        decisions.set_holding(from, false);
+        let decided = &mut self.decided.lock().unwrap()[from];
+        decided.append(held);
+        decided.append(undecided);
     }
 }
 
@@ -127,6 +154,8 @@ pub(crate) enum Script {
     Never,
     /// Holds until this time, then passes all that there is and will be.
     Until(Instant),
+    /// Likewise, out of the order of what comes.
+    HeldUntil(Instant),
     /// Holds until a scan has run on a thread, and does what it says.
     Scanned(fn() -> Verdict),
     /// Asks so often at once, where all scans find nothing.
@@ -151,7 +180,11 @@ impl Scripted {
 
     fn open(&mut self, decisions: &mut Decisions) {
         self.is_open = true;
-        decisions.pass(End::Client, std::mem::take(&mut self.held));
+        let held = std::mem::take(&mut self.held);
+        match self.script {
+            Script::HeldUntil(_) => decisions.release(End::Client, held),
+            _ => decisions.pass(End::Client, held),
+        }
     }
 }
 
@@ -171,6 +204,7 @@ impl Filter for Scripted {
         self.held += bytes.len();
         match self.script {
             Script::Never | Script::Until(_) => {}
+            Script::HeldUntil(_) => decisions.hold(from, bytes.len()),
             Script::Scanned(scan) => {
                 if !std::mem::replace(&mut self.asked, true) {
                     decisions.ask(7, Box::new(Thunk(scan)));
@@ -204,7 +238,7 @@ impl Filter for Scripted {
 
     fn poll_timeout(&self) -> Option<Instant> {
         match self.script {
-            Script::Until(time) if !self.is_open => Some(time),
+            Script::Until(time) | Script::HeldUntil(time) if !self.is_open => Some(time),
             _ => None,
         }
     }

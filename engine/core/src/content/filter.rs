@@ -48,8 +48,8 @@ pub trait Filter: Send {
     /// Bytes of memory that it holds beside its own size. Called for each record.
     fn memory(&self) -> usize;
 
-    /// Those of them that count as held bodies: what waits for a verdict, and what scans hold. They have a bound of their own,
-    /// [`Decisions::lacks_room_for`].
+    /// Those of them that count as held bodies: what waits for a verdict, and what scans hold. They have a bound of their own, with what
+    /// it has [the stage hold](Decisions::hold): [`Decisions::lacks_room_for`].
     fn held(&self) -> usize {
         0
     }
@@ -159,13 +159,13 @@ pub struct Decisions {
     pub(super) asked: VecDeque<(u64, Box<dyn Scan>)>,
     /// There is no server: what would pass goes nowhere.
     pub(super) is_one_ended: bool,
-    /// Bytes of what is inserted.
-    pub(super) inserted: usize,
-    /// An end's bytes were dropped that are inserted later: what comes behind them waits, its end too.
+    /// Bytes that are held, and those that were inserted or released and have not gone on yet.
+    pub(super) held: usize,
+    /// An end's bytes are held, or were dropped and are inserted later: what comes behind them waits, its end too.
     pub(super) holding: PerEnd<bool>,
     /// No more of an end's bytes are wanted now.
     pub(super) full: PerEnd<bool>,
-    /// How much the filter may hold, with what it has inserted; none: any.
+    /// How much may be held: by the filter, and here. None: any.
     pub(super) room: Option<Room>,
     pub(super) now: Option<Instant>,
     /// The filter takes no more memory for the bytes of this call.
@@ -175,12 +175,25 @@ pub struct Decisions {
 /// One decision.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Op {
-    /// The next bytes go on.
-    Pass(usize),
-    /// The next bytes go nowhere.
-    Drop(usize),
+    /// This becomes of so many bytes.
+    Do(Act, usize),
     /// These go, after all that was decided before.
     Insert(Bytes),
+}
+
+/// What becomes of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// The next undecided ones go on.
+    Pass,
+    /// They go nowhere.
+    Drop,
+    /// They are held, and those behind them may go on before them.
+    Hold,
+    /// The first ones that are held go on.
+    Release,
+    /// They go nowhere.
+    Discard,
 }
 
 impl Decisions {
@@ -189,12 +202,7 @@ impl Decisions {
         if self.is_one_ended {
             return self.drop(from, bytes);
         }
-        self.covered[from] += bytes;
-        match self.ops[from].back_mut() {
-            Some(Op::Pass(before)) => *before += bytes,
-            _ if bytes > 0 => self.ops[from].push_back(Op::Pass(bytes)),
-            _ => {}
-        }
+        self.cover(Act::Pass, from, bytes);
     }
 
     /// Likewise all of one call's, for which the filter takes no more memory than before, so that nobody needs to ask how much that is.
@@ -205,10 +213,36 @@ impl Decisions {
 
     /// The next `bytes` undecided bytes of this end go nowhere.
     pub fn drop(&mut self, from: End, bytes: usize) {
+        self.cover(Act::Drop, from, bytes);
+    }
+
+    /// The next `bytes` undecided bytes of this end are held until they are [released](Self::release) or
+    /// [discarded](Self::discard), in their order. What comes behind them can be decided on before that.
+    pub fn hold(&mut self, from: End, bytes: usize) {
+        self.held += bytes;
+        self.cover(Act::Hold, from, bytes);
+    }
+
+    /// The first `bytes` held bytes of this end go on: behind all that has been decided, before all that has not.
+    pub fn release(&mut self, from: End, bytes: usize) {
+        self.add(Act::Release, from, bytes);
+    }
+
+    /// The first `bytes` held bytes of this end go nowhere.
+    pub fn discard(&mut self, from: End, bytes: usize) {
+        self.held -= bytes;
+        self.add(Act::Discard, from, bytes);
+    }
+
+    fn cover(&mut self, act: Act, from: End, bytes: usize) {
         self.covered[from] += bytes;
+        self.add(act, from, bytes);
+    }
+
+    fn add(&mut self, act: Act, from: End, bytes: usize) {
         match self.ops[from].back_mut() {
-            Some(Op::Drop(before)) => *before += bytes,
-            _ if bytes > 0 => self.ops[from].push_back(Op::Drop(bytes)),
+            Some(Op::Do(before, sum)) if *before == act => *sum += bytes,
+            _ if bytes > 0 => self.ops[from].push_back(Op::Do(act, bytes)),
             _ => {}
         }
     }
@@ -218,12 +252,12 @@ impl Decisions {
     pub fn insert(&mut self, from: End, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         if !bytes.is_empty() {
-            self.inserted += bytes.len();
+            self.held += bytes.len();
             self.ops[from].push_back(Op::Insert(bytes));
         }
     }
 
-    /// Bytes of this end were dropped that will be inserted: until that is said to be over, its end does not go on.
+    /// Bytes of this end are held, or were dropped and will be inserted: until that is said to be over, its end does not go on.
     pub fn set_holding(&mut self, from: End, is_holding: bool) {
         self.holding[from] = is_holding;
     }
@@ -241,14 +275,14 @@ impl Decisions {
         self.full[from]
     }
 
-    /// A call begins, at this time; so many bytes may be held, with what is inserted.
+    /// A call begins, at this time; so many bytes may be held, by the filter and here.
     pub(super) fn begin(&mut self, now: Instant, room: Room) {
         (self.now, self.room) = (Some(now), Some(room));
     }
 
-    /// Why a filter may not [hold](Filter::held) so much, beside what it has inserted; none: it may.
+    /// Why a filter may not [hold](Filter::held) so much itself, beside what is held here for it; none: it may.
     pub fn lacks_room_for(&self, held: usize) -> Option<Reason> {
-        self.room.filter(|room| held + self.inserted > room.bytes).map(|room| room.lacking)
+        self.room.filter(|room| held + self.held > room.bytes).map(|room| room.lacking)
     }
 
     /// The time of the call; none: nobody has told it.
@@ -268,9 +302,9 @@ impl Decisions {
 
     /// Bytes of memory that they hold.
     pub(super) fn memory(&self) -> usize {
-        let Self { ops, asked, inserted, .. } = self;
+        let Self { ops, asked, held, .. } = self;
         let ops: usize = ops.iter().map(|ops| ops.capacity() * size_of::<Op>()).sum();
-        ops + inserted + asked.capacity() * size_of::<(u64, Box<dyn Scan>)>()
+        ops + held + asked.capacity() * size_of::<(u64, Box<dyn Scan>)>()
     }
 }
 
@@ -283,7 +317,7 @@ mod tests {
         let mut decisions = Decisions { is_one_ended: true, ..Decisions::default() };
         decisions.pass(End::Client, 7);
         decisions.insert(End::Server, &b"answer"[..]);
-        assert_eq!(decisions.ops[End::Client], [Op::Drop(7)]);
+        assert_eq!(decisions.ops[End::Client], [Op::Do(Act::Drop, 7)]);
         assert_eq!((decisions.covered[End::Client], decisions.ops[End::Server].len()), (7, 1));
     }
 }

@@ -17,6 +17,7 @@ mod inspect;
 mod page;
 mod page_answer;
 mod rules;
+mod set_aside;
 mod signatures;
 mod stage;
 mod text;

@@ -4,15 +4,17 @@
 //!  opened ──► plaintext() ──► Pass: sealed where it lies, as if there were no stage
 //!                 └─────────► Keep: │ decided, to be sealed │ undecided │ ◄── keep()
 //!                                   └─ next_ready() ──► sealed
+//!                                      held ──► set aside ──► released: sealed
 //! ```
-//! A block whose bytes all pass is sealed as it is. Only where a decision cuts a block, and for what is inserted, are bytes
-//! copied into another.
+//! A block whose bytes all pass, or are held and released, is sealed as it is. Only where a decision cuts a block, and for what is
+//! inserted, are bytes copied into another.
 
 use std::collections::VecDeque;
 
 use tcp_stack::Instant;
 
-use super::filter::{Decisions, Ending, Filter, Op, Report, Room, Scan, StreamEnd, Verdict};
+use super::filter::{Act, Decisions, Ending, Filter, Op, Report, Room, Scan, StreamEnd, Verdict};
+use super::set_aside::SetAside;
 use crate::end::{End, PerEnd};
 use crate::reason::Reason;
 
@@ -38,9 +40,14 @@ pub struct Opened<B> {
     pub end: usize,
 }
 
-impl<B> Opened<B> {
+impl<B: AsMut<[u8]>> Opened<B> {
+    /// Its first bytes of plaintext.
+    pub(super) fn first(&mut self, len: usize) -> &[u8] {
+        &self.block.as_mut()[self.at..self.at + len]
+    }
+
     /// Bytes of memory that the block takes, nearly.
-    fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.end.max(SMALL)
     }
 }
@@ -82,6 +89,8 @@ struct Waiting<B> {
     bytes: usize,
     /// Bytes of memory of the blocks.
     memory: usize,
+    /// What is held.
+    aside: SetAside<B>,
     close: Close,
 }
 
@@ -99,7 +108,8 @@ enum Close {
 
 impl<B> Default for Waiting<B> {
     fn default() -> Self {
-        Self { blocks: VecDeque::new(), bytes: 0, memory: 0, close: Close::Open }
+        let aside = SetAside::default();
+        Self { blocks: VecDeque::new(), bytes: 0, memory: 0, aside, close: Close::Open }
     }
 }
 
@@ -127,7 +137,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
 
     /// Bytes that are held for verdicts, or were and are on their way.
     pub fn held(&self) -> usize {
-        self.filter.held() + self.decisions.inserted
+        self.filter.held() + self.decisions.held
     }
 
     /// Bytes that an end has sent next.
@@ -139,7 +149,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
             self.filter.out_of_memory(from, &mut self.decisions);
         }
         let ops = &mut self.decisions.ops[from];
-        if was_empty && ops.len() == 1 && matches!(ops[0], Op::Pass(passed) if passed == bytes.len()) {
+        if was_empty && ops.len() == 1 && matches!(ops[0], Op::Do(Act::Pass, passed) if passed == bytes.len()) {
             ops.pop_front();
             self.decisions.covered[from] = 0;
             return Fate::Pass;
@@ -235,30 +245,39 @@ impl<B: AsMut<[u8]>> Stage<B> {
         let (waiting, decisions) = (&mut self.waiting[from], &mut self.decisions);
         let (ops, covered) = (&mut decisions.ops[from], &mut decisions.covered[from]);
         while let Some(op) = ops.front_mut() {
-            let (left, passes) = match op {
+            let (act, left) = match op {
                 Op::Insert(bytes) => {
                     let next = bytes.split_to(bytes.len().min(MAX_PLAINTEXT));
-                    decisions.inserted -= next.len();
+                    decisions.held -= next.len();
                     if bytes.is_empty() {
                         ops.pop_front();
                     }
                     return Some(copied(&next, at, block));
                 }
-                Op::Pass(left) => (left, true),
-                Op::Drop(left) => (left, false),
+                Op::Do(act, left) => (*act, left),
             };
-            // None: a filter has decided about bytes that have not come, which are not its to decide on yet.
-            let len = waiting.blocks.front().map_or(0, |first| first.len.min(*left));
+            let is_of_held = matches!(act, Act::Release | Act::Discard);
+            let next = if is_of_held { waiting.aside.next_len() } else { waiting.next_len() };
+            // Zero: a filter has decided about bytes that have not come, which are not its to decide on yet.
+            let len = next.min(*left);
             let done = if len == 0 { *left } else { len };
             *left -= done;
-            *covered -= done;
             if *left == 0 {
                 ops.pop_front();
             }
-            if len > 0 && passes {
-                return waiting.take(len, at, block);
+            match act {
+                Act::Pass | Act::Drop | Act::Hold => *covered -= done,
+                Act::Release => decisions.held -= done,
+                Act::Discard => {}
             }
-            waiting.discard(len);
+            match act {
+                _ if len == 0 => {}
+                Act::Pass => return waiting.take(len, at, block),
+                Act::Drop => waiting.discard(len),
+                Act::Hold => waiting.hold(len),
+                Act::Release => return waiting.aside.take(len, at, block),
+                Act::Discard => waiting.aside.discard(len),
+            }
         }
         let is_holding = decisions.is_holding(from);
         let closes = waiting.close == Close::Announced && waiting.blocks.is_empty() && !is_holding;
@@ -284,7 +303,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
             && !self.decisions.is_holding(from)
     }
 
-    /// Something of either end was dropped that will be inserted.
+    /// Something of either end is held, or was dropped and will be inserted.
     pub fn is_holding(&self) -> bool {
         End::BOTH.into_iter().any(|from| self.decisions.is_holding(from))
     }
@@ -333,19 +352,42 @@ impl<B: AsMut<[u8]>> Waiting<B> {
         self.blocks.push_back(opened);
     }
 
+    /// Bytes of the first block.
+    fn next_len(&self) -> usize {
+        self.blocks.front().map_or(0, |first| first.len)
+    }
+
     /// The next bytes, which lie in the first block, as plaintext of a record.
     fn take(&mut self, len: usize, at: usize, block: impl FnOnce(usize) -> B) -> Option<Ready<B>> {
         let first = self.blocks.front_mut()?;
         if first.at == at && first.len == len {
-            let whole = self.blocks.pop_front()?;
-            self.bytes -= len;
-            self.memory -= whole.memory();
-            return Some(Ready::Data(whole.block, len));
+            return self.pop().map(|whole| Ready::Data(whole.block, len));
         }
-        let from = first.at;
-        let ready = copied(&first.block.as_mut()[from..from + len], at, block);
+        let ready = copied(first.first(len), at, block);
         self.discard(len);
         Some(ready)
+    }
+
+    /// The next bytes, which lie in the first block, are held.
+    fn hold(&mut self, len: usize) {
+        match self.blocks.front_mut() {
+            Some(first) if len < first.len => {
+                self.aside.copy(first.first(len));
+                self.discard(len);
+            }
+            _ => {
+                if let Some(whole) = self.pop() {
+                    self.aside.push(whole);
+                }
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<Opened<B>> {
+        let first = self.blocks.pop_front()?;
+        self.bytes -= first.len;
+        self.memory -= first.memory();
+        Some(first)
     }
 
     /// The next bytes, which lie in the first block, go.
@@ -361,13 +403,13 @@ impl<B: AsMut<[u8]>> Waiting<B> {
     }
 
     fn memory(&self) -> usize {
-        let Self { blocks, bytes: _, memory, close: _ } = self;
-        blocks.capacity() * size_of::<Opened<B>>() + memory
+        let Self { blocks, bytes: _, memory, aside, close: _ } = self;
+        blocks.capacity() * size_of::<Opened<B>>() + memory + aside.memory()
     }
 }
 
 /// A block of its own for these bytes.
-fn copied<B: AsMut<[u8]>>(bytes: &[u8], at: usize, block: impl FnOnce(usize) -> B) -> Ready<B> {
+pub(super) fn copied<B: AsMut<[u8]>>(bytes: &[u8], at: usize, block: impl FnOnce(usize) -> B) -> Ready<B> {
     let mut made = block(bytes.len());
     made.as_mut()[at..at + bytes.len()].copy_from_slice(bytes);
     Ready::Data(made, bytes.len())

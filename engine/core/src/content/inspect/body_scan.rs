@@ -58,8 +58,8 @@ pub struct Asked {
 pub struct BodyJob {
     /// Moves to the thread and back.
     pub scan: Box<BodyScan>,
-    /// As they came, still coded.
-    pub octets: Vec<u8>,
+    /// As they came, still coded, in pieces.
+    pub octets: Vec<Vec<u8>>,
     /// No more comes.
     pub ends: bool,
 }
@@ -299,7 +299,7 @@ impl BodyJob {
     /// Looks at what has come.
     pub fn look(self) -> Looked {
         let Self { mut scan, octets, ends } = self;
-        let found = match scan.feed(&octets) {
+        let found = match octets.iter().find_map(|octets| scan.feed(octets).transpose()).transpose() {
             Err(why) => scan.damaged(why),
             Ok(Some(hit)) => Found::Hit(hit, None),
             Ok(None) if !ends => match std::mem::take(&mut scan.failed) {
@@ -382,7 +382,7 @@ mod tests {
     }
 
     fn look(scan: Box<BodyScan>, octets: &[u8], ends: bool) -> Looked {
-        BodyJob { scan, octets: octets.to_vec(), ends }.look()
+        BodyJob { scan, octets: vec![octets.to_vec()], ends }.look()
     }
 
     fn scan(scanners: Vec<Box<dyn Scanner>>) -> Box<BodyScan> {

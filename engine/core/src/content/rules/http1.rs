@@ -95,7 +95,7 @@ pub(super) struct Direction {
     pub(super) fate: Fate,
     /// Of the head that comes.
     fields: Fields,
-    /// The bytes that are not decided, where heads may be edited or wait; those of the last call may be missing.
+    /// The bytes that are not decided, where heads may be edited; those of the last call may be missing.
     pub(super) held: Vec<u8>,
     pub(super) body: Body,
 }
@@ -185,11 +185,6 @@ impl Http1Rules {
         let direction = &mut self.directions[from];
         let base = direction.seen;
         direction.seen += bytes.len() as u64;
-        // A type that shows in these bytes may have them wait.
-        let is_awaited = from == End::Server && self.awaiting.is_some() && judge.keeps_heads();
-        if is_awaited || self.lanes[from].is_busy() {
-            self.directions[from].keep(bytes);
-        }
         Receiver { rules: self, judge, from, bytes, base, decisions }
     }
 
@@ -335,16 +330,18 @@ impl Http1Rules {
     }
 
     pub(super) fn pass(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
+        let bytes = self.decide(from, up_to);
         if self.lanes[from].is_busy() {
-            return self.pass_later(from, up_to, decisions);
+            self.lanes[from].hold(from, bytes, decisions);
+        } else {
+            decisions.pass(from, bytes);
         }
-        decisions.pass(from, self.decide(from, up_to));
     }
 
     /// The other end gets this behind what has passed.
     pub(super) fn insert(&mut self, from: End, bytes: Vec<u8>, decisions: &mut Decisions) {
         if self.lanes[from].is_busy() {
-            self.lanes[from].push(bytes);
+            self.lanes[from].insert(bytes);
         } else {
             decisions.insert(from, bytes);
         }
@@ -620,9 +617,6 @@ impl Receiver<'_> {
                 let ruling = watch.inspected_by.map(|rule| self.inspect(rule, head, fields));
                 if let Some(Ruling::Block(refusal)) = ruling {
                     return self.block_response(&refusal, head, is_head);
-                }
-                if self.judge.keeps_heads() {
-                    self.rules.directions.server.keep(self.bytes);
                 }
                 self.rules.within_response = true;
                 return self.rules.await_type(Awaiting::new(watch, edited, at), self.decisions);

@@ -103,24 +103,6 @@ impl Http1Rules {
         self.search_ends(judge, from, decisions);
     }
 
-    /// Has these bytes wait in the lane, and go on when it is their turn.
-    pub(super) fn pass_later(&mut self, from: End, up_to: u64, decisions: &mut Decisions) {
-        let direction = &mut self.directions[from];
-        let len = up_to.saturating_sub(direction.decided) as usize;
-        let bytes = match direction.held.get(..len) {
-            Some(first) if len < direction.held.len() => first.to_vec(),
-            // All of them, without a copy.
-            _ => std::mem::take(&mut direction.held),
-        };
-        let is_whole = bytes.len() == len;
-        self.drop(from, up_to, decisions);
-        self.lanes[from].push(bytes);
-        // Nothing may go on with a hole in it. What is refused goes nowhere.
-        if !is_whole && !self.lanes[from].is_refused() {
-            self.reset(Reason::Internal, decisions);
-        }
-    }
-
     fn keep_within_bounds(&mut self, from: End, judge: &mut Judge) {
         let bytes = self.lanes[from].bytes();
         let Some(inspection) = self.lanes[from].current().filter(|each| !each.is_settled()) else { return };
@@ -143,7 +125,7 @@ impl Http1Rules {
         }
     }
 
-    /// Bytes that count as held bodies.
+    /// Bytes that count as held bodies, beside those that the stage holds.
     pub(super) fn held(&self) -> usize {
         self.lanes.iter().map(super::lane::Lane::held).sum()
     }
@@ -266,7 +248,6 @@ impl Receiver<'_> {
                 }
                 inspection.number = self.rules.requests;
                 let ruling = Ruling::Inspect(inspection.rule);
-                self.rules.directions.client.keep(self.bytes);
                 self.rules.lanes.client.begin(*inspection);
                 ruling
             }
@@ -275,7 +256,6 @@ impl Receiver<'_> {
 
     /// The body behind the head that ends here is to be looked at.
     pub(super) fn inspect(&mut self, rule: ContentRuleId, head: &mut HttpEvent, fields: &Fields) -> Ruling {
-        self.rules.directions.server.keep(self.bytes);
         let place = Place { from: End::Server, stream: 0 };
         let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
         self.rules.inspect(subject, self.judge, self.decisions)

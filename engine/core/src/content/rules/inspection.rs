@@ -20,6 +20,8 @@ use crate::reason::Reason;
 /// Octets at the end of a body that wait with `hold = "tail"` until all of it has been looked at. No program, archive or document of
 /// those that are of use to anybody is whole without them.
 const TAIL: u64 = 16 * 1024;
+/// Octets up to this are put together.
+const PIECE: usize = 16 * 1024;
 /// Octets that wait for a thread with `hold = "tail"` at most, beside the tail: then the sender's window closes.
 const MAX_LAG: u64 = 256 * 1024;
 
@@ -47,8 +49,9 @@ pub(super) struct Inspection {
     /// None: a thread has it.
     scan: Option<Box<BodyScan>>,
     scan_memory: usize,
-    /// Octets that have come and are not on their way to a thread.
-    todo: Vec<u8>,
+    /// Octets that have come and are not on their way to a thread; in pieces, so that none is moved when more come.
+    todo: Vec<Vec<u8>>,
+    todo_len: usize,
     /// Octets that are with a thread.
     away: u64,
     seen: u64,
@@ -151,6 +154,7 @@ impl Inspection {
             scan_memory: scan.memory(),
             scan: Some(scan),
             todo: Vec::new(),
+            todo_len: 0,
             away: 0,
             seen: 0,
             body: 0,
@@ -182,8 +186,12 @@ impl Inspection {
     /// More of the body has come.
     pub(super) fn push(&mut self, octets: &[u8]) {
         self.body += octets.len() as u64;
-        if matches!(self.state, State::Looking) {
-            self.todo.extend_from_slice(octets);
+        if matches!(self.state, State::Looking) && !octets.is_empty() {
+            self.todo_len += octets.len();
+            match self.todo.last_mut() {
+                Some(last) if last.len() + octets.len() <= PIECE => last.extend_from_slice(octets),
+                _ => self.todo.push(octets.to_vec()),
+            }
         }
     }
 
@@ -210,9 +218,10 @@ impl Inspection {
         }
         let Some(scan) = self.scan.take() else { return };
         let (octets, ends) = (std::mem::take(&mut self.todo), self.has_ended);
-        self.away = octets.len() as u64;
+        let len = std::mem::take(&mut self.todo_len);
+        self.away = len as u64;
         self.end_is_told |= ends;
-        self.scan_memory = scan.memory() + scan.growth(octets.len());
+        self.scan_memory = scan.memory() + scan.growth(len);
         self.until = Some(Instant::ZERO);
         decisions.ask(self.question, Box::new(BodyJob { scan, octets, ends }));
     }
@@ -291,7 +300,8 @@ impl Inspection {
 
     fn settle(&mut self, state: State) {
         self.state = state;
-        (self.scan, self.scan_memory, self.todo, self.until) = (None, 0, Vec::new(), None);
+        (self.scan, self.scan_memory, self.until) = (None, 0, None);
+        (self.todo, self.todo_len) = (Vec::new(), 0);
     }
 
     /// Nothing is awaited of it.
@@ -355,7 +365,7 @@ impl Inspection {
 
     /// Threads lag so far behind that no more of the body is wanted.
     pub(super) fn is_behind(&self) -> bool {
-        !self.is_settled() && !self.holds_all() && self.away + self.todo.len() as u64 > MAX_LAG
+        !self.is_settled() && !self.holds_all() && self.away + self.todo_len as u64 > MAX_LAG
     }
 
     /// When a thread has had its time.
@@ -377,7 +387,8 @@ impl Inspection {
 
     /// Bytes of memory that count as held.
     pub(super) fn held(&self) -> usize {
-        self.scan_memory + self.todo.capacity() + self.away as usize
+        let spare = self.todo.last().map_or(0, |last| last.capacity() - last.len());
+        self.scan_memory + self.todo_len + spare + self.away as usize
     }
 
     /// Bytes of memory that it holds beside its own size.

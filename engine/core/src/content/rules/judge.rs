@@ -499,7 +499,7 @@ impl Judge {
         })
     }
 
-    /// Heads may be changed, or wait, so their bytes are to be kept.
+    /// Heads may be changed, so their bytes are to be kept.
     pub(super) fn keeps_heads(&self) -> bool {
         self.policy.has_edits() || self.policy.has_inspections()
     }

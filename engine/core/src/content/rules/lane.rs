@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use tcp_stack::{Duration, Instant};
 
 use super::inspection::{Gate, Inspection};
 use crate::content::filter::Decisions;
 use crate::end::End;
 
-/// Pieces up to this are put together.
+/// Pieces up to this go on together.
 const PIECE: usize = 16 * 1024;
 /// Bytes behind a message that waits for a thread: then the sender's window closes.
 const MAX_BEHIND: usize = 256 * 1024;
@@ -20,8 +19,10 @@ const MAX_PENDING: usize = 64;
 #[derive(Default)]
 pub(super) struct Lane {
     items: VecDeque<Item>,
-    /// Bytes in them.
-    bytes: usize,
+    /// Bytes of them that the stage holds.
+    held: usize,
+    /// And those that are to be inserted there.
+    inserted: usize,
     /// Messages that are looked at, in their order.
     inspections: VecDeque<Inspection>,
     /// Number of the first of them.
@@ -31,9 +32,16 @@ pub(super) struct Lane {
 }
 
 struct Item {
-    bytes: Vec<u8>,
+    what: What,
     /// The number of the inspection that decides, and where the body stands at its end; none: it goes when it is its turn.
     of: Option<(u64, u64)>,
+}
+
+enum What {
+    /// So many of the direction's bytes, which the stage holds.
+    Held(usize),
+    /// What is to be inserted there.
+    Inserted(Vec<u8>),
 }
 
 impl Lane {
@@ -53,11 +61,6 @@ impl Lane {
     /// That of the message that comes.
     pub(super) fn current(&mut self) -> Option<&mut Inspection> {
         self.inspections.back_mut().filter(|_| self.is_open)
-    }
-
-    /// Nothing of the message that comes goes on any more.
-    pub(super) fn is_refused(&self) -> bool {
-        self.is_open && self.inspections.back().is_some_and(|current| current.refusal().is_some())
     }
 
     /// The first that something is awaited of; that of the message that comes before all others, for it grows.
@@ -104,27 +107,39 @@ impl Lane {
 
     /// Bytes of all that waits.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.held + self.inserted
     }
 
-    /// The next bytes of the direction.
-    pub(super) fn push(&mut self, bytes: Vec<u8>) {
-        if bytes.is_empty() {
+    /// The next bytes of the direction are held.
+    pub(super) fn hold(&mut self, from: End, bytes: usize, decisions: &mut Decisions) {
+        if bytes == 0 {
             return;
         }
+        decisions.hold(from, bytes);
+        self.held += bytes;
+        let of = self.of();
+        if let Some(Item { what: What::Held(before), of: last }) = self.items.back_mut()
+            && last.map(|of| (of.0, of.1 == 0)) == of.map(|of| (of.0, of.1 == 0))
+            && *before + bytes <= PIECE
+        {
+            (*before, *last) = (*before + bytes, of);
+            return;
+        }
+        self.items.push_back(Item { what: What::Held(bytes), of });
+    }
+
+    /// These go on behind what was held before.
+    pub(super) fn insert(&mut self, bytes: Vec<u8>) {
+        self.inserted += bytes.len();
+        let of = self.of();
+        self.items.push_back(Item { what: What::Inserted(bytes), of });
+    }
+
+    /// What decides on the bytes that come next.
+    fn of(&self) -> Option<(u64, u64)> {
         let number = self.first + self.inspections.len() as u64;
         let current = self.inspections.back().filter(|_| self.is_open);
-        let of = current.map(|current| (number - 1, current.body()));
-        self.bytes += bytes.len();
-        if let Some(last) = self.items.back_mut()
-            && last.of.map(|of| (of.0, of.1 == 0)) == of.map(|of| (of.0, of.1 == 0))
-            && last.bytes.len() + bytes.len() <= PIECE
-        {
-            last.bytes.extend_from_slice(&bytes);
-            last.of = of;
-            return;
-        }
-        self.items.push_back(Item { bytes, of });
+        current.map(|current| (number - 1, current.body()))
     }
 
     /// Lets go what may go. Returns the first message that may not, if there is one: what waits behind it is its caller's to discard.
@@ -156,18 +171,26 @@ impl Lane {
     fn is_long(&self) -> bool {
         let next = self.items.front().and_then(|item| item.of).map(|(number, _)| number + 1);
         let needs_more = self.is_open && next == Some(self.first + self.inspections.len() as u64);
-        self.inspections.len() >= MAX_PENDING || self.bytes > MAX_BEHIND && next.is_some() && !needs_more
+        self.inspections.len() >= MAX_PENDING || self.bytes() > MAX_BEHIND && next.is_some() && !needs_more
     }
 
     fn let_go(&mut self, from: End, decisions: &mut Decisions) {
-        let Some(Item { bytes, of }) = self.items.pop_front() else { return };
-        self.bytes -= bytes.len();
+        let Some(Item { what, of }) = self.items.pop_front() else { return };
         if let Some((number, body)) = of
             && let Some(inspection) = self.inspections.get_mut((number - self.first) as usize)
         {
             inspection.goes(body == 0);
         }
-        decisions.insert(from, Bytes::from(bytes));
+        match what {
+            What::Held(bytes) => {
+                self.held -= bytes;
+                decisions.release(from, bytes);
+            }
+            What::Inserted(bytes) => {
+                self.inserted -= bytes.len();
+                decisions.insert(from, bytes);
+            }
+        }
         if self.items.is_empty() {
             self.items = VecDeque::new();
         }
@@ -197,6 +220,7 @@ impl Lane {
     /// All that waits goes nowhere.
     pub(super) fn clear(&mut self, from: End, decisions: &mut Decisions) {
         let first = self.first + self.inspections.len() as u64 + 1;
+        decisions.discard(from, self.held);
         *self = Self { first, ..Self::default() };
         decisions.set_holding(from, false);
         decisions.set_full(from, false);
@@ -220,19 +244,20 @@ impl Lane {
             .collect()
     }
 
-    /// Bytes of memory that count as held. Asked with each record, as is [`memory`](Self::memory): mostly nothing is looked at.
+    /// Bytes of memory that count as held, beside what the stage holds. Asked with each record, as is [`memory`](Self::memory): mostly nothing
+    /// is looked at.
     pub(super) fn held(&self) -> usize {
         if self.inspections.is_empty() {
-            return self.bytes;
+            return self.inserted;
         }
-        self.bytes + self.inspections.iter().map(Inspection::held).sum::<usize>()
+        self.inserted + self.inspections.iter().map(Inspection::held).sum::<usize>()
     }
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { items, bytes, inspections, first: _, is_open: _ } = self;
+        let Self { items, held: _, inserted, inspections, first: _, is_open: _ } = self;
         let empty =
-            bytes + items.capacity() * size_of::<Item>() + inspections.capacity() * size_of::<Inspection>();
+            inserted + items.capacity() * size_of::<Item>() + inspections.capacity() * size_of::<Inspection>();
         if inspections.is_empty() {
             return empty;
         }

@@ -10,7 +10,7 @@ use tcp_stack::Instant;
 
 use super::http2::Http2Rules;
 use super::judge::Judge;
-use crate::content::filter::{Decisions, Ending, Op};
+use crate::content::filter::{Act, Decisions, Ending, Op};
 use crate::content::page::Page;
 use crate::content::{FileType, HttpInspector};
 use crate::end::{End, PerEnd};
@@ -101,9 +101,10 @@ impl Wire {
             let (held, sent) = (&mut self.held[from], &mut self.sent[from]);
             for op in std::mem::take(&mut self.decisions.ops[from]) {
                 match op {
-                    Op::Pass(bytes) => sent.extend(held.drain(..bytes)),
-                    Op::Drop(bytes) => drop(held.drain(..bytes)),
+                    Op::Do(Act::Pass, bytes) => sent.extend(held.drain(..bytes)),
+                    Op::Do(Act::Drop, bytes) => drop(held.drain(..bytes)),
                     Op::Insert(bytes) => sent.extend(bytes),
+                    op => panic!("{op:?}"),
                 }
             }
             self.decisions.covered[from] = 0;
