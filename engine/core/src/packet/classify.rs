@@ -434,6 +434,20 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_a_segment_are_read_where_they_are() {
+        let mut with_options = segment();
+        with_options[12] = 6 << 4;
+        let v4 = frame(&[(0x8100, 7)], ETHERTYPE_IPV4, &ipv4_packet(4, 0, &with_options));
+        let v6 = frame(&[], ETHERTYPE_IPV6, &ipv6_packet(&[], 6, &with_options));
+        for f in [v4, v6] {
+            let h = headers(&f);
+            assert_eq!((h.payload_len(&f), h.hop_limit(&f)), (1, 64));
+            assert_eq!((h.flag_bits(&f), h.flags(&f)), (0x18, Flags { psh: true, ..Flags::default() }));
+            assert_eq!(h.next_hop(&f), MACS[..6]);
+        }
+    }
+
+    #[test]
     fn ipv6_with_extension_headers() {
         let chain =
             [(0, vec![0; 8]), (43, vec![0; 8]), (60, vec![0, 1].into_iter().chain([0; 14]).collect())];

@@ -1,15 +1,19 @@
 //! The plaintext stage by itself: whatever a filter decides, in whatever pieces, is what leaves it, in order.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/filters.rs"]
+#[path = "../../tests/support/filters.rs"]
 mod filters;
+#[path = "../../testbed/src/random.rs"]
+#[allow(dead_code, unreachable_pub, reason = "of the testbed")]
+mod random;
 
 use filters::{AtRandom, Decided, Script, Scripted};
 use proptest::prelude::*;
+use random::Random;
+use tcp_stack::Instant;
 use wireglass_core::content::{Fate, Opened, Ready, Stage};
 use wireglass_core::end::End;
 use wireglass_core::reason::Reason;
-use wireglass_testbed::{Instant, Random};
 
 /// Where plaintext begins in the blocks of each direction: header, explicit nonce.
 const AT: [usize; 2] = [5, 13];

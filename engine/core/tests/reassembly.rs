@@ -1,17 +1,25 @@
 //! Fragments put together: every cutting and order gives the segment or nothing, and never more is held than may be.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
+#[path = "../../tests/support/fragments.rs"]
+mod fragments;
+#[path = "../../tests/support/frames.rs"]
+#[allow(dead_code, reason = "shared with the engine's tests")]
+mod frames;
+#[path = "../../testbed/src/random.rs"]
+#[allow(dead_code, unreachable_pub, reason = "of the testbed")]
+mod random;
 
+use fragments::{Whole, cut, fragment, fragment_of};
 use proptest::prelude::*;
-use support::fragments::{Whole, cut, fragment, fragment_of};
+use random::Random;
+use tcp_stack::{Duration, Instant};
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::memory_port::MemoryFrame;
 use wireglass_core::packet::{Class, FragmentKey, KeyHasher, classify};
 use wireglass_core::port::{PortId, PortSide};
 use wireglass_core::reason::PacketDrop;
 use wireglass_core::reassembly::{Limits, MAX_PIECES, Reassembler, Taken};
-use wireglass_testbed::{Duration, Instant, Random};
 
 const LIMITS: Limits = Limits { packets: 8, frames: 100, time: Duration::from_secs(5) };
 const MTU: usize = 1500;
