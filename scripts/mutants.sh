@@ -121,7 +121,7 @@ for area in "${chosen[@]}"; do
     say "${bold}== $area${plain}, sample $sample of $(mutants "$area" --list | wc -l)"
     # 2: some were missed, 3: some ran out of time. Others are faults of the run itself.
     status=0
-    mutants "$area" --output "$out" --shard "$sample" --sharding round-robin --jobs "$jobs" --no-times --colors never --timeout 300 \
+    mutants "$area" --output "$out" --shard "$sample" --sharding round-robin --jobs "$jobs" --no-times --colors never --timeout 90 \
         --cargo-arg=--locked --cargo-arg="$profile" "${tests[@]}" -- -- "${slow[@]}" || status=$?
     ((status == 0 || status == 2 || status == 3)) || die "cargo-mutants failed (exit $status): $out/mutants.out/log has what cargo said"
     noticed=$(($(count "$out/mutants.out/caught.txt") + $(count "$out/mutants.out/timeout.txt")))

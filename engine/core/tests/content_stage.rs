@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 #[path = "../../tests/support/filters.rs"]
+#[allow(clippy::disallowed_types, reason = "shared with the engine's tests")]
 mod filters;
 #[path = "../../testbed/src/random.rs"]
 #[allow(dead_code, unreachable_pub, reason = "of the testbed")]
@@ -52,13 +53,13 @@ impl Driven {
     fn release(&mut self) {
         for from in End::BOTH {
             let at = AT[from as usize];
-            let mut made = false;
+            let (mut made, was_ready) = (false, self.stage.is_ready(from));
             let mut block = |len: usize| {
                 made = true;
                 vec![0xdd; at + len + 17]
             };
             while let Some(ready) = self.stage.next_ready(from, at, &mut block) {
-                assert!(!self.closed[from as usize], "something after the end");
+                assert!(was_ready && !self.closed[from as usize], "unannounced, or after the end");
                 match ready {
                     Ready::Data(block, len) => {
                         assert!(len > 0 && len <= 1 << 14 && at + len + 17 <= block.len());
@@ -67,6 +68,7 @@ impl Driven {
                     Ready::Close => self.closed[from as usize] = true,
                 }
             }
+            assert!(!self.stage.is_ready(from), "there is nothing left");
             self.whole += usize::from(!made);
         }
     }

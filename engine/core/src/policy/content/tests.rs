@@ -595,3 +595,48 @@ fn rules_of_sizes_apply_in_order() {
     assert_eq!((limits.passed(100), limits.passed(101)), (None, Some(ContentRuleId(0))));
     assert_eq!(limits.passed(1_000), None);
 }
+
+/// A request without content has none to look at.
+#[test]
+fn content_of_requests_is_looked_at_where_there_is_some() {
+    let mut rule = ContentRule::new("scan", ContentAction::Inspect(Inspect::default()));
+    rule.direction = Some(Direction::Request);
+    let policy = ContentPolicy::compile(&[rule], Arc::default());
+    assert!(policy.has_inspections());
+    for (size, answer) in [
+        (Known::Bytes(0), Answer::No("inspect")),
+        (Known::Bytes(1), Answer::AtContent),
+        (Known::Not, Answer::AtContent),
+    ] {
+        let fields = Fields::default();
+        let facts = RequestFacts { host: None, method: "POST", target: "/", fields: &fields, size };
+        let answers = policy.explain(&flow("10.1.2.3"), &facts);
+        assert_eq!(answers, [(ContentRuleId(0), answer)], "{size:?}");
+        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
+        assert_eq!(standing.at_content.len(), usize::from(answer == Answer::AtContent));
+    }
+}
+
+#[test]
+fn the_type_of_a_response_decides_when_it_is_known() {
+    let mut rule = ContentRule::new("programs", ContentAction::Alert);
+    rule.file_type = FileType::named("executable");
+    let policy = ContentPolicy::compile(&[rule], Arc::default());
+    let fields = Fields::default();
+    let (host, method, target, size) = (None, "GET", "/", Known::Bytes(0));
+    let facts = RequestFacts { host, method, target, fields: &fields, size };
+    let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
+    for (inside, answer) in [
+        (Inside::Is(FileType::Dll), Answer::Matches),
+        (Inside::Is(FileType::Pdf), Answer::No("file_type")),
+        (Inside::Nothing, Answer::No("file_type")),
+        (Inside::NotYet, Answer::AwaitsType),
+    ] {
+        let response = ResponseFacts { status: 200, fields: &fields, size: Known::Not, inside };
+        let answers = policy.explain_response(&standing, &response);
+        assert_eq!(answers, [(ContentRuleId(0), answer)], "{inside:?}");
+        let decided = policy.at_response(&standing, &response);
+        assert_eq!(decided.rule.is_some(), answer == Answer::Matches, "{inside:?}");
+        assert_eq!(decided.awaits_type, answer == Answer::AwaitsType, "{inside:?}");
+    }
+}
