@@ -12,7 +12,7 @@ use support::lab::{Lab, Run, Setup};
 use wireglass_core::content::{Ending, Verdict};
 use wireglass_core::end::End;
 use wireglass_core::reason::Reason;
-use wireglass_testbed::{Duration, Ending as Heard, Impairment, Instant, Step};
+use wireglass_testbed::{Duration, Ending as Heard, Impairment, Instant, Random, Step};
 
 const SECOND: Duration = Duration::from_secs(1);
 

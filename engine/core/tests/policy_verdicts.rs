@@ -4,9 +4,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use wireglass_core::event::Action;
+use wireglass_core::exclusions::Cause;
+use wireglass_core::mirror::Shown;
 use wireglass_core::policy::{
-    BlockWith, Decision, FlowFacts, HelloFacts, Policy, Ports, Profile, Rule, Verdict,
+    Answer, BlockWith, ClientCertificateAction, ConnectionFacts, ContentAction, Decision, DecryptedFlow,
+    EchAction, FlowFacts, Format, HelloFacts, Hold, Inspect, ListKind, ListsBuilder, OnUnread, Policy, Ports,
+    Profile, Respond, Rule, StartTls, Tallies, Tally, UnsupportedAction, Verdict,
 };
+use wireglass_core::reason::Reason;
+use wireglass_core::starttls::Protocol;
 
 const JA4: &str = "t13d1516h2_8daaf6152771_e5627efa2ab1";
 
@@ -207,6 +214,187 @@ fn only_flows_to_intercepted_ports_are_candidates() {
     let some = Policy::compile(Ports::Only(vec![443, 8443]), &[], Decision::Bypass);
     assert!(some.candidate(443) && some.candidate(8443) && !some.candidate(80) && !some.candidate(0));
     assert!(policy(&[]).candidate(80));
+}
+
+/// Those of STARTTLS are looked at, too, and no QUIC comes to them.
+#[test]
+fn ports_of_starttls_are_candidates() {
+    let starttls = StartTls {
+        ports: vec![(25, Protocol::Smtp), (443, Protocol::Imap)],
+        on_stripped: UnsupportedAction::Bypass,
+        on_unused: UnsupportedAction::Block,
+    };
+    let only = Ports::Only(vec![443]);
+    let some = Policy::compile(only, &[], Decision::Bypass).with_starttls(starttls.clone());
+    assert_eq!((some.ports(), some.starttls()), (&Ports::Only(vec![443, 25]), &starttls));
+    assert!(some.candidate(25) && !some.candidate(80) && !some.has_all_ports());
+    assert_eq!([443, 25].map(|port| some.may_be_quic(port)), [true, false]);
+    let all = policy(&[]).with_starttls(starttls.clone());
+    assert_eq!((all.has_all_ports(), all.may_be_quic(443)), (true, false));
+    let spoken = [25, 443, 80].map(|port| starttls.protocol(port));
+    assert_eq!(spoken, [Some(Protocol::Smtp), Some(Protocol::Imap), None]);
+    assert_eq!(starttls.action(Reason::StartTlsStripped), UnsupportedAction::Bypass);
+    assert_eq!(starttls.action(Reason::StartTlsUnused), UnsupportedAction::Block);
+}
+
+#[test]
+fn a_rule_says_which_condition_does_not_hold() {
+    let alpn = alpn(&["h2", "http/1.1"]);
+    let hello = HelloFacts { sni: Some("www.example.com"), alpn: &alpn, ja4: JA4 };
+    for (what, holds, fails) in FLOW_CONDITIONS.into_iter().chain(HELLO_CONDITIONS) {
+        let explained = |change: Condition| {
+            let mut rule = Rule::new("r", Decision::Bypass);
+            change(&mut rule);
+            let answers = policy(&[rule, Rule::new("rest", Decision::Bypass)]).explain(&flow(), &hello);
+            answers.into_iter().map(|(rule, answer)| (rule.to_string(), answer)).collect::<Vec<_>>()
+        };
+        let key = match what {
+            "any address of the other family" => "destination",
+            "nothing" => "ports",
+            key => key,
+        };
+        assert_eq!(explained(holds), [("r".to_owned(), Answer::Matches)], "{what}");
+        let both = [("r".to_owned(), Answer::No(key)), ("rest".to_owned(), Answer::Matches)];
+        assert_eq!(explained(fails), both, "{what}");
+    }
+}
+
+#[test]
+fn a_listed_name_explains_a_rule() {
+    let mut builder = ListsBuilder::new([7; 16]);
+    let ids = [("other", "b.test"), ("names", "a.test")].map(|(name, entry)| {
+        let id = builder.declare(name, ListKind::Domain).unwrap();
+        builder.read(id, Format::Plain, entry.as_bytes());
+        id
+    });
+    let rules = ids.map(|id| Rule { sni_list: Some(id), ..Rule::new("r", Decision::Bypass) });
+    let policy = Policy::compile_with_lists(Ports::Any, &rules, other(), Arc::new(builder.build()));
+    let hello = HelloFacts { sni: Some("a.test"), alpn: &[], ja4: JA4 };
+    let answers: Vec<_> = policy.explain(&flow(), &hello).into_iter().map(|(_, answer)| answer).collect();
+    assert_eq!(answers, [Answer::No("sni"), Answer::Matches]);
+}
+
+#[test]
+fn mirrors_are_those_of_the_rule_that_has_decided() {
+    let rules = [
+        Rule { mirror: Shown::Nowhere, ..Rule::new("nowhere", Decision::Bypass) },
+        Rule { mirror: Shown::At("ids".into()), ..Rule::new("ids", Decision::Bypass) },
+        Rule::new("quiet", Decision::Bypass),
+    ];
+    let policy = policy(&rules);
+    assert_eq!(policy.shown(Some("nowhere")), &Shown::Nowhere);
+    assert_eq!(policy.shown(Some("ids")), &Shown::At("ids".into()));
+    for rule in [Some("quiet"), Some("unknown"), None] {
+        assert_eq!(policy.shown(rule), &Shown::ByProfile);
+    }
+}
+
+/// A connection that was decrypted may carry requests for other hosts.
+#[test]
+fn another_host_is_treated_alike_under_the_same_profile() {
+    let profile = |name: &str| Arc::new(Profile { name: name.into(), ..Profile::default() });
+    let decrypt = |name: &str| Decision::Decrypt(profile(name));
+    let named = |name: &str, decision| Rule { sni: vec![name.parse().unwrap()], ..Rule::new(name, decision) };
+    let rules = [
+        named("bank.test", Decision::Bypass),
+        named("strict.test", decrypt("strict")),
+        Rule { wire: Some("lan".into()), ..named("wired.test", Decision::Bypass) },
+    ];
+    let policy = Policy::compile(Ports::Any, &rules, decrypt("same"));
+    let FlowFacts { client, server, .. } = flow();
+    let connection = ConnectionFacts { wire: "lan".into(), ..ConnectionFacts::default() };
+    let decrypted = DecryptedFlow {
+        profile: profile("same"),
+        sni: None,
+        certificate_names: Vec::new(),
+        client,
+        server,
+        flow_id: 1,
+        connection,
+    };
+    let alike = ["a.test", "wired.test", "bank.test", "strict.test"]
+        .map(|host| policy.treats_alike(&decrypted, host));
+    assert_eq!(alike, [true, false, false, false]);
+}
+
+#[test]
+fn verdicts_and_profiles_are_counted() {
+    let tally = |name: &str, actions: [&'static str; 2]| {
+        let named = [(name.into(), actions[0])];
+        Arc::new(Tally::new(named, [actions[1]], &Tally::default()))
+    };
+    let tallies = Tallies {
+        connections: tally("r", ["bypass", "decrypt"]),
+        profiles: tally("strict", ["block", "bypass"]),
+        ..Tallies::default()
+    };
+    let policy = policy(&[Rule::new("r", Decision::Bypass)]).counted_in(&tallies);
+    policy.count(&verdict("r", &Decision::Bypass));
+    policy.count(&verdict("r", &Decision::Bypass));
+    policy.count(&default());
+    policy.count_profile("strict", Action::Block);
+    let counted: Vec<_> = tallies.connections.iter().collect();
+    assert_eq!(counted, [("", "decrypt", 1), ("r", "bypass", 2)]);
+    let counted: Vec<_> = tallies.profiles.iter().collect();
+    assert_eq!(counted, [("", "bypass", 0), ("strict", "block", 1)]);
+}
+
+#[test]
+fn a_profile_bypasses_what_it_says() {
+    let strict = Profile::default();
+    let with = [
+        (
+            Cause::ClientCertificate,
+            Profile { on_client_certificate: ClientCertificateAction::Bypass, ..strict.clone() },
+        ),
+        (Cause::Unsupported, Profile { on_unsupported: UnsupportedAction::Bypass, ..strict.clone() }),
+        (Cause::Pinned, Profile { on_pinned: UnsupportedAction::Bypass, ..strict.clone() }),
+        (Cause::Ech, Profile { on_ech: EchAction::Bypass, ..strict.clone() }),
+    ];
+    assert!(!strict.bypasses_learned() && strict.bypasses(Cause::Manual));
+    for (cause, profile) in with {
+        assert!(profile.bypasses_learned(), "{cause:?}");
+        for other in Cause::ALL {
+            let expected = other == cause || other == Cause::Manual;
+            assert_eq!(profile.bypasses(other), expected, "{cause:?} {other:?}");
+        }
+    }
+}
+
+/// What configurations, events and metrics have.
+#[test]
+fn names_are_stable() {
+    assert_eq!(decisions().map(|decision| decision.name()), ["decrypt", "bypass", "block", "block"]);
+    assert_eq!([OnUnread::Block, OnUnread::Allow].map(OnUnread::name), ["block", "allow"]);
+    assert_eq!([Hold::None, Hold::Tail, Hold::All].map(Hold::name), ["none", "tail", "all"]);
+    let actions = [
+        ContentAction::Allow,
+        ContentAction::Alert,
+        ContentAction::Block(Respond::Page),
+        ContentAction::Inspect(Inspect::default()),
+    ];
+    assert_eq!(actions.each_ref().map(ContentAction::name), ["allow", "alert", "block", "inspect"]);
+    use ListKind::{Domain, Ip, Md5, Sha256, Url};
+    for (kind, name, entries, is_of_hashes) in [
+        (Domain, "domain", "names", false),
+        (Url, "url", "URLs", false),
+        (Ip, "ip", "networks", false),
+        (Sha256, "sha256", "hashes", true),
+        (Md5, "md5", "hashes", true),
+    ] {
+        assert_eq!((kind.name(), kind.entries(), kind.is_of_hashes()), (name, entries, is_of_hashes));
+    }
+    for (format, name, kinds) in [
+        (Format::Plain, "plain", &[Domain, Url, Ip, Sha256, Md5][..]),
+        (Format::Hosts, "hosts", &[Domain]),
+        (Format::Ut1, "ut1", &[Domain, Url, Ip]),
+        (Format::Rpz, "rpz", &[Domain, Ip]),
+        (Format::Suricata, "suricata", &[Domain, Url, Ip, Sha256, Md5]),
+    ] {
+        assert_eq!(format.name(), name);
+        let held = [Domain, Url, Ip, Sha256, Md5].into_iter().filter(|kind| format.has(*kind));
+        assert_eq!(held.collect::<Vec<_>>(), kinds, "{name}");
+    }
 }
 
 #[test]

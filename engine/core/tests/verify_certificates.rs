@@ -324,6 +324,16 @@ fn what_openssl_makes() {
     run(folder, "ecparam -name secp224r1 -genkey -noout -out p224.key");
     run(folder, "req -new -key p224.key -out leaf.csr -subj /CN=p224");
     assert_eq!(signed(" -extfile san"), [(0, Reason::CertWeak)]);
+    // A CA with such a key: nothing that it signs can be verified, and that is why.
+    std::fs::write(folder.join("ca"), "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign").unwrap();
+    run(folder, "req -new -key p224.key -out weak.csr -subj /CN=Weak");
+    let by = |ca: &str, what: &str| format!("x509 -req {what} {ca} -CAcreateserial -days 20");
+    run(folder, &by("-CA ca.pem -CAkey ca.key", "-in weak.csr -extfile ca -out weak.pem"));
+    run(folder, "req -new -key leaf.key -out leaf.csr -subj /CN=leaf");
+    run(folder, &by("-CA weak.pem -CAkey p224.key", "-in leaf.csr -extfile san -out leaf.pem"));
+    let (leaf, weak) = (read(folder, "leaf.pem"), read(folder, "weak.pem"));
+    let chain = trusting(std::slice::from_ref(&root)).verify(&leaf, &[weak], &name, now);
+    assert_eq!(found(&chain), [(0, Reason::CertUntrusted), (1, Reason::CertWeak)]);
     // One appliance, trusted for its names: `req -x509` says CA:TRUE.
     let box_ =
         "req -x509 -newkey rsa:2048 -nodes -keyout box.key -out box.pem -subj /CN=box -days 30 -addext";

@@ -3,10 +3,12 @@
 
 use std::sync::{Arc, Mutex};
 
+use tcp_stack::Instant;
 use wireglass_core::content::{Decisions, Ending, Filter, Filters, Report, Scan, Verdict};
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::policy::DecryptedFlow;
-use wireglass_testbed::{Instant, Random};
+
+use super::Random;
 
 /// What a filter has decided so far: the bytes that are to arrive, by who has sent them.
 pub(crate) type Decided = Arc<Mutex<PerEnd<Vec<u8>>>>;

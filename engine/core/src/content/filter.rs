@@ -320,4 +320,39 @@ mod tests {
         assert_eq!(decisions.ops[End::Client], [Op::Do(Act::Drop, 7)]);
         assert_eq!((decisions.covered[End::Client], decisions.ops[End::Server].len()), (7, 1));
     }
+
+    #[test]
+    fn decisions_of_one_kind_become_one() {
+        let mut decisions = Decisions::default();
+        decisions.pass(End::Client, 0);
+        decisions.drop(End::Client, 0);
+        decisions.insert(End::Client, Bytes::new());
+        assert!(decisions.ops[End::Client].is_empty());
+        for bytes in [3, 4, 0] {
+            decisions.pass(End::Client, bytes);
+        }
+        for bytes in [2, 0, 3] {
+            decisions.drop(End::Client, bytes);
+        }
+        decisions.insert(End::Client, &b"ab"[..]);
+        decisions.pass(End::Client, 1);
+        let inserted = Op::Insert(Bytes::from_static(b"ab"));
+        assert_eq!(decisions.ops[End::Client], [Op::Pass(7), Op::Drop(5), inserted, Op::Pass(1)]);
+        assert_eq!((decisions.covered[End::Client], decisions.inserted), (13, 2));
+        let ops = decisions.memory() - 2;
+        assert!(ops >= 4 * size_of::<Op>() && ops.is_multiple_of(size_of::<Op>()));
+    }
+
+    #[test]
+    fn what_is_inserted_takes_of_the_room_for_what_is_held() {
+        let mut decisions = Decisions::default();
+        assert_eq!((decisions.now(), decisions.lacks_room_for(usize::MAX)), (None, None));
+        decisions.begin(Instant::from_secs(7), 10.into());
+        assert_eq!(decisions.now(), Some(Instant::from_secs(7)));
+        assert_eq!(decisions.lacks_room_for(10), None);
+        assert_eq!(decisions.lacks_room_for(11), Some(Reason::ContentOverload));
+        decisions.insert(End::Server, &b"ab"[..]);
+        assert_eq!(decisions.lacks_room_for(8), None);
+        assert_eq!(decisions.lacks_room_for(9), Some(Reason::ContentOverload));
+    }
 }

@@ -149,7 +149,8 @@ impl<B: AsMut<[u8]>> Stage<B> {
             self.filter.out_of_memory(from, &mut self.decisions);
         }
         let ops = &mut self.decisions.ops[from];
-        if was_empty && ops.len() == 1 && matches!(ops[0], Op::Do(Act::Pass, passed) if passed == bytes.len()) {
+        if was_empty && ops.len() == 1 && matches!(ops[0], Op::Do(Act::Pass, passed) if passed == bytes.len())
+        {
             ops.pop_front();
             self.decisions.covered[from] = 0;
             return Fate::Pass;

@@ -226,6 +226,8 @@ mod tests {
         one.find_or(key(1), 0, || Ok(leaf(10))).unwrap();
         assert_eq!(other.find_or(key(1), 0, || Err(MintError::Leaf)).err(), Some(MintError::Leaf));
         assert_eq!(one.find_or(key(1), 0, || Err(MintError::Leaf)).unwrap().not_after(), 10);
+        // Now this thread has the first one's at hand.
+        assert_eq!(other.find_or(key(1), 0, || Err(MintError::Leaf)).err(), Some(MintError::Leaf));
     }
 
     #[test]

@@ -347,15 +347,61 @@ mod tests {
         assert_eq!(frame[18..22], [0x6a, 0x8c, 0xde, 0xf1], "DSCP and flow label kept, ECN cleared");
     }
 
+    /// The same over IPv4, with DF.
+    fn v4() -> Vec<u8> {
+        let ip = [0x45, 0, 0, 40, 0xff, 0xfe, 0x40, 0, 57, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        [&V6[..16], &[8, 0], &ip, &V6[58..]].concat()
+    }
+
+    #[test]
+    fn a_template_is_changed_where_it_says() {
+        for (frame, ip_len) in [(&V6[..], 40), (&v4(), 20)] {
+            let mut template = Template::of(frame, &segment_headers(frame));
+            assert_eq!((template.ethernet_len(), template.ip_header_len()), (18, ip_len));
+            let before = template.bytes;
+            let differ = |template: &Template| {
+                let all = before.iter().zip(&template.bytes).enumerate();
+                all.filter(|(_, (a, b))| a != b).map(|(at, (_, b))| (at - 18, *b)).collect::<Vec<_>>()
+            };
+            template.raise_hop_limit(56);
+            assert!(differ(&template).is_empty());
+            template.raise_hop_limit(60);
+            let hops_at = if ip_len == 20 { 8 } else { 7 };
+            assert_eq!(differ(&template), [(hops_at, 60)]);
+            template.raise_hop_limit(57);
+            template.allow_fragments();
+            let expected = if ip_len == 20 { vec![(6, 0), (8, 60)] } else { vec![(7, 60)] };
+            assert_eq!(differ(&template), expected);
+        }
+    }
+
+    #[test]
+    fn a_packet_that_was_cut_is_right_again() {
+        for frame in [&V6[..], &v4()] {
+            let mut template = Template::of(frame, &segment_headers(frame));
+            let mut whole = vec![0; template.header_len()];
+            whole.extend(&frame[frame.len() - 20..]);
+            template.seal(&mut whole, 7, 1, Checksums::Made(Sum::default()));
+            let l4 = template.header_len();
+            reseal(&mut whole[18..], l4 - 18);
+            let headers = segment_headers(&whole);
+            assert_eq!((headers.end, headers.verify_checksums(&whole)), (whole.len(), Ok(())));
+        }
+    }
+
+    #[test]
+    fn two_tags_stay_as_they_are() {
+        let mut tagged = V6[..12].to_vec();
+        tagged.extend([0x81, 0, 0x20, 0, 0x81, 0, 1, 0]);
+        tagged.extend(&V6[16..]);
+        let template = Template::of(&tagged, &segment_headers(&tagged));
+        assert_eq!(template.bytes[..22], tagged[..22]);
+    }
+
     /// What differs is filled in as if the headers were made anew.
     #[test]
     fn headers_of_a_run_are_those_of_its_segments() {
-        let v4: Vec<u8> = [
-            &V6[..16],
-            &[8, 0, 0x45, 0, 0, 40, 0xff, 0xfe, 0x40, 0, 57, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2],
-            &V6[58..],
-        ]
-        .concat();
+        let v4 = v4();
         let payloads: Vec<Vec<u8>> =
             (0..700u32).map(|n| (0..50).map(|i| (n * n * 31 + i * 7) as u8).collect()).collect();
         for frame in [&V6[..], &v4] {
@@ -393,17 +439,17 @@ mod tests {
     #[test]
     fn of_many_tags_the_vlans_are_kept() {
         let mut many = V6[..12].to_vec();
-        for (tpid, id) in [(0x8100u16, 0u16), (0x88a8, 7), (0x8100, 0x2000), (0x8100, 0x6008), (0x8100, 0)] {
+        for (tpid, id) in [(0x8100u16, 0u16), (0x88a8, 7), (0x8100, 0x2000), (0x8100, 0x6100), (0x8100, 0)] {
             many.extend([tpid.to_be_bytes(), id.to_be_bytes()].concat());
         }
         many.extend(&V6[16..]);
         let headers = segment_headers(&many);
-        assert_eq!(headers.vlan, [Some(7), Some(8)]);
+        assert_eq!(headers.vlan, [Some(7), Some(0x100)]);
         let mut template = Template::of(&many, &headers);
         let mut frame = vec![0; template.header_len()];
         frame.extend(&V6[58..]);
         template.seal(&mut frame, 0, 1, Checksums::Made(Sum::default()));
-        assert_eq!(frame[12..22], [0x88, 0xa8, 0, 7, 0x81, 0, 0x60, 8, 0x86, 0xdd]);
+        assert_eq!(frame[12..22], [0x88, 0xa8, 0, 7, 0x81, 0, 0x61, 0, 0x86, 0xdd]);
         let built = segment_headers(&frame);
         assert_eq!((built.vlan, built.source), (headers.vlan, headers.source));
         assert_eq!(built.verify_checksums(&frame), Ok(()));

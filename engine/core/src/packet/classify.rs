@@ -88,11 +88,11 @@ impl Headers {
         // RFC 9293 3.1: the pseudo header, in an order of our own, and the segment.
         let mut sum = Sum::default();
         if self.source.is_ipv4() {
-            let mut header = Sum::default();
+            let (len, mut header) = (self.l4 - self.l3, Sum::default());
             match ip.first_chunk::<IPV4_HEADER>() {
                 // Of known length, and so without loops.
-                Some(fixed) if self.l4 - self.l3 == IPV4_HEADER => header.add(fixed),
-                _ => header.add(&ip[..self.l4 - self.l3]),
+                Some(fixed) if len == IPV4_HEADER => header.add(fixed),
+                _ => header.add(&ip[..len]),
             }
             if !header.is_right() {
                 return Err(PacketDrop::BadIpHeader);
@@ -434,6 +434,36 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_a_segment_are_read_where_they_are() {
+        let mut with_options = segment();
+        with_options[12] = 6 << 4;
+        let v4 = frame(&[(0x8100, 7)], ETHERTYPE_IPV4, &ipv4_packet(4, 0, &with_options));
+        let v6 = frame(&[], ETHERTYPE_IPV6, &ipv6_packet(&[], 6, &with_options));
+        for f in [v4, v6] {
+            let h = headers(&f);
+            assert_eq!((h.payload_len(&f), h.hop_limit(&f)), (1, 64));
+            assert_eq!((h.flag_bits(&f), h.flags(&f)), (0x18, Flags { psh: true, ..Flags::default() }));
+            assert_eq!(h.next_hop(&f), MACS[..6]);
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_longer_or_shorter_than_it_may_be() {
+        for (words, is_right) in [(4, false), (5, true), (6, true), (7, false), (15, false)] {
+            let mut short = segment();
+            short[12] = words << 4;
+            for f in [
+                frame(&[], ETHERTYPE_IPV4, &ipv4_packet(4, 0, &short)),
+                frame(&[], ETHERTYPE_IPV6, &ipv6_packet(&[(0, vec![0; 8])], 6, &short)),
+            ] {
+                let class = classify(&f);
+                assert_eq!(matches!(class, Class::Tcp(_)), is_right, "{words}");
+                assert!(is_right || class == Class::Bad(PacketDrop::BadTcpHeader), "{words}");
+            }
+        }
+    }
+
+    #[test]
     fn ipv6_with_extension_headers() {
         let chain =
             [(0, vec![0; 8]), (43, vec![0; 8]), (60, vec![0, 1].into_iter().chain([0; 14]).collect())];
@@ -530,6 +560,15 @@ mod tests {
             assert_eq!(class_of(&frame(&[], ETHERTYPE_IPV4, &packet)), v4, "{protocol}");
             let packet = ipv6_packet(&[(0, vec![0; 8])], protocol, &[0; 8]);
             assert_eq!(class_of(&frame(&[], ETHERTYPE_IPV6, &packet)), v6, "{protocol}");
+        }
+        // Nothing behind the last header: only what should go on there is cut.
+        for (protocol, class) in [(59, U::NoNextHeader), (47, U::Gre), (50, U::Ipsec)] {
+            let packet = ipv6_packet(&[(0, vec![0; 8])], protocol, &[]);
+            assert_eq!(class_of(&frame(&[], ETHERTYPE_IPV6, &packet)), class, "{protocol}");
+        }
+        for protocol in [UDP, 43, 60] {
+            let packet = frame(&[], ETHERTYPE_IPV6, &ipv6_packet(&[(0, vec![0; 8])], protocol, &[]));
+            assert_eq!(classify(&packet), Class::Bad(PacketDrop::Truncated), "{protocol}");
         }
         let three_tags = [(0x8100, 1), (0x8100, 2), (0x8100, 3)];
         assert_eq!(class_of(&frame(&three_tags, ETHERTYPE_IPV4, &ipv4_packet(0, 0, &segment()))), U::Tags);

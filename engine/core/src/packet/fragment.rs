@@ -63,3 +63,40 @@ impl Fragment {
         !self.source.is_ipv4() || Ipv4Packet::new_unchecked(&frame[self.l3..self.end]).verify_checksum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fragment(v6: bool, offset: usize, len: usize, more: bool) -> Fragment {
+        let source: IpAddr = if v6 { "fd00::1" } else { "10.0.0.1" }.parse().expect("an address");
+        let (l3, vlan) = (14, [None; 2]);
+        // With eight bytes of options or extension headers.
+        let headers_end = l3 + if v6 { 48 } else { 28 };
+        let data = headers_end + if v6 { 8 } else { 0 };
+        let (next_header, id, end, destination) = (l3 + 6, 1, data + len, source);
+        Fragment { l3, headers_end, next_header, data, end, offset, more, id, vlan, source, destination }
+    }
+
+    #[test]
+    fn a_sound_fragment_has_bytes_at_a_place_that_a_packet_has() {
+        for v6 in [false, true] {
+            // What a packet's length counts beside the data: IPv4 its header, IPv6 the extension headers alone.
+            let room = usize::from(u16::MAX) - if v6 { 8 } else { 28 };
+            for (offset, len, more, is_sound) in [
+                (0, 0, true, false),
+                (0, 8, true, true),
+                (0, 9, true, false),
+                (8, 9, false, true),
+                (64_000, room - 64_000, false, true),
+                (64_000, room - 64_000 + 1, false, false),
+            ] {
+                assert_eq!(
+                    fragment(v6, offset, len, more).is_sound(),
+                    is_sound,
+                    "{v6} {offset} {len} {more}"
+                );
+            }
+        }
+    }
+}

@@ -124,6 +124,57 @@ mod tests {
         assert_eq!((info.protocol, info.ports), (Some(17), Some((5000, 443))));
     }
 
+    /// What is behind the header of a later fragment is no header.
+    #[test]
+    fn first_fragments_alone_have_ports() {
+        let mut v4 = vec![0; 12];
+        v4.extend([
+            0x08, 0, 0x46, 0, 0, 32, 0, 0, 0x20, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 1, 1, 1, 0,
+        ]);
+        v4.extend([0x13, 0x88, 1, 187, 0, 8, 0, 0]);
+        assert_eq!(FrameInfo::of(&v4).ports, Some((5000, 443)), "behind options");
+        v4[21] = 1;
+        let later = FrameInfo::of(&v4);
+        assert_eq!((later.protocol, later.ports), (Some(6), None));
+        let mut v6 = vec![0; 12];
+        v6.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 16, 44, 64]);
+        v6.extend([0xfd; 32]);
+        v6.extend([6, 0, 0, 8, 0, 0, 0, 9, 0x13, 0x88, 1, 187, 0, 8, 0, 0]);
+        let later = FrameInfo::of(&v6);
+        assert_eq!((later.protocol, later.ports), (Some(44), None));
+        v6[57] = 1;
+        assert_eq!(FrameInfo::of(&v6).ports, Some((5000, 443)));
+    }
+
+    #[test]
+    fn what_is_no_ip_has_no_addresses() {
+        let (v4, v6) = (vec![0x45; 20], vec![0x65; 40]);
+        for (ethertype, packet, is_ip) in [
+            (0x0800, &v4[..], true),
+            (0x0800, &v4[..19], false),
+            (0x0800, &v6[..], false),
+            (0x86dd, &v6[..], true),
+            (0x86dd, &v6[..39], false),
+            (0x86dd, &[0x45; 40], false),
+            (0x0806, &v4[..], false),
+        ] {
+            let frame = [&[0; 12][..], &u16::to_be_bytes(ethertype), packet].concat();
+            let info = FrameInfo::of(&frame);
+            assert_eq!(
+                (info.ethertype, info.addresses.is_some()),
+                (ethertype, is_ip),
+                "{ethertype:x} {packet:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn two_vlans_are_told_of_many() {
+        let tags = [0x81, 0, 0xe0, 7, 0x91, 0, 0, 8, 0x88, 0xa8, 0, 9, 0x88, 0xcc];
+        let info = FrameInfo::of(&[&[0; 12][..], &tags].concat());
+        assert_eq!((info.vlan, info.ethertype), ([Some(7), Some(8)], 0x88cc));
+    }
+
     proptest::proptest! {
         #[test]
         fn reads_anything(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120), kind in 0usize..4) {

@@ -164,7 +164,7 @@ mod tests {
             is_tcp: bool,
             tags in prop::collection::vec(any::<u16>(), 0..3),
             changes in prop::collection::vec((12usize..100, any::<u8>()), 0..4),
-            cut in 0usize..70,
+            cut in prop_oneof![Just(0), 1usize..70],
         ) {
             let mut bytes = frame(&tags, is_v6, if is_tcp { TCP } else { UDP });
             for (at, byte) in changes {

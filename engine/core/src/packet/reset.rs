@@ -83,3 +83,60 @@ fn bare(mut template: Template, fill: impl FnOnce(&mut TcpPacket<&mut [u8]>)) ->
     template.seal(&mut made.bytes[..len], 0, 1, Checksums::Made(Sum::default()));
     made
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Class, classify};
+
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    const ACK: u8 = 0x10;
+
+    fn headers(frame: &[u8]) -> Headers {
+        let Class::Tcp(headers) = classify(frame) else { panic!("not a segment") };
+        headers
+    }
+
+    /// From port 1000 to 443: number 100, acknowledgement 200, window 300 and two bytes of payload.
+    fn frame(flags: u8) -> Vec<u8> {
+        let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0];
+        frame.extend([0x45, 0, 0, 42, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend([3, 232, 1, 187, 0, 0, 0, 100, 0, 0, 0, 200, 0x50, flags, 1, 44, 0, 0, 0, 0, 7, 7]);
+        frame
+    }
+
+    /// Sender's port, number, acknowledgement, window, and whether it is a RST.
+    fn read(made: &BareSegment) -> (u16, u32, Option<u32>, u16, bool) {
+        let frame = made.as_slice();
+        let headers = headers(frame);
+        assert_eq!((made.len(), headers.verify_checksums(frame)), (headers.end, Ok(())));
+        let segment = tcp_stack::Segment::parse(headers.segment(frame)).expect("a segment");
+        assert!(segment.payload.is_empty() && !segment.flags.syn);
+        let ack = segment.ack.map(|ack| ack.0);
+        (segment.src_port, segment.seq.0, ack, segment.window, segment.flags.rst)
+    }
+
+    #[test]
+    fn a_reset_has_the_number_that_its_receiver_expects() {
+        let answer = |flags| reset_for(&frame(flags), &headers(&frame(flags))).map(|made| read(&made));
+        assert_eq!(answer(ACK), Some((443, 200, None, 0, true)));
+        // RFC 9293 3.10.7.1: SYN and payload are acknowledged.
+        assert_eq!(answer(SYN), Some((443, 0, Some(103), 0, true)));
+        assert_eq!(answer(RST | ACK), None);
+    }
+
+    #[test]
+    fn a_reset_in_a_segments_place_has_its_numbers() {
+        let after = |flags| read(&reset_after(&frame(flags), &headers(&frame(flags))));
+        assert_eq!(after(ACK), (1000, 100, Some(200), 0, true));
+        assert_eq!(after(SYN), (1000, 100, None, 0, true));
+    }
+
+    #[test]
+    fn a_probe_is_one_before_what_is_expected() {
+        let probe = |flags| probe_for(&frame(flags), &headers(&frame(flags))).map(|made| read(&made));
+        assert_eq!(probe(ACK), Some((1000, 99, Some(200), 300, false)));
+        assert_eq!(probe(SYN), None);
+    }
+}

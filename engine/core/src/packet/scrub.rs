@@ -199,6 +199,39 @@ mod tests {
         assert!(!scrub_syn(&mut f, &mut h, 1460).ecn);
     }
 
+    #[test]
+    fn each_change_alone_leaves_a_right_checksum() {
+        let none = Scrubbed::default();
+        for (options, flags, data, expected) in [
+            (&[34, 2, 30, 4, 0, 1][..], 2, &b""[..], Scrubbed { options: true, ..none }),
+            (&[], 2 | 0x40, b"", Scrubbed { ecn: true, ..none }),
+            (&[], 2 | 0x80, b"", Scrubbed { ecn: true, ..none }),
+            (&[2, 4, 5, 181], 2, b"", Scrubbed { mss: true, ..none }),
+            (&[], 2, b"x", Scrubbed { data: true, ..none }),
+        ] {
+            let (mut f, mut h) = syn(options, flags, data);
+            assert_eq!(scrub_syn(&mut f, &mut h, 1460), expected);
+            assert!(h.verify_checksums(&f).is_ok(), "{expected:?}");
+        }
+        // AccECN asks with the bit that was NS.
+        let (mut f, mut h) = syn(&[], 2, b"");
+        f[46] |= 1;
+        assert_eq!(scrub_syn(&mut f, &mut h, 1460), Scrubbed { ecn: true, ..none });
+        assert_eq!(f[46], 0x50);
+    }
+
+    #[test]
+    fn a_syn_over_ipv6_loses_its_data() {
+        let mut f = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 6, 64];
+        f.extend([0xfd; 16]);
+        f.extend([0xfe; 16]);
+        f.extend([3, 232, 1, 187, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0, 7, 7, 7, 7]);
+        let Class::Tcp(mut h) = classify(&f) else { panic!("not a segment") };
+        assert_eq!(scrub_syn(&mut f, &mut h, 1460), Scrubbed { data: true, ..Scrubbed::default() });
+        assert!(h.verify_checksums(&f).is_ok());
+        assert_eq!((classify(&f), h.payload_len(&f)), (Class::Tcp(h), 0));
+    }
+
     proptest::proptest! {
         #[test]
         fn options_of_any_shape_end(options in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40)) {

@@ -164,3 +164,45 @@ impl Passthrough {
         self.0[class as usize] = action;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ip_behind_llc_is_told_from_other_protocols() {
+        let snap = |ethertype: u16| [&[0xaa, 0xaa, 3, 0, 0, 0][..], &ethertype.to_be_bytes()].concat();
+        for ethertype in [0x0800, 0x86dd, 0x8100, 0x88a8] {
+            assert_eq!(Uninspected::of_ethertype(60, &snap(ethertype)), Uninspected::SnapIp);
+        }
+        assert_eq!(Uninspected::of_ethertype(60, &[6, 6, 3, 0x45]), Uninspected::SnapIp);
+        // CDP, spanning tree, half an LLC header.
+        for other in [&snap(0x2000)[..], &[0x42, 0x42, 3], &snap(0x0800)[..7], &[6]] {
+            assert_eq!(Uninspected::of_ethertype(60, other), Uninspected::Llc, "{other:x?}");
+        }
+        // The first number that is a type, and no length.
+        assert_eq!(Uninspected::of_ethertype(0x05ff, &[6, 6]), Uninspected::SnapIp);
+        assert_eq!(Uninspected::of_ethertype(0x0600, &[6, 6]), Uninspected::Ethertype);
+    }
+
+    #[test]
+    fn a_tunnels_port_counts_at_either_end() {
+        for tunnel in [4789, 8472, 6081, 2152, 1701, 3544] {
+            assert_eq!(Uninspected::of_ports(tunnel, 9), Uninspected::UdpTunnel, "{tunnel}");
+            assert_eq!(Uninspected::of_ports(9, tunnel), Uninspected::UdpTunnel, "{tunnel}");
+        }
+        assert_eq!(Uninspected::of_ports(53, 40_000), Uninspected::Udp);
+    }
+
+    #[test]
+    fn an_action_is_set_for_one_class() {
+        let mut passthrough = Passthrough::default();
+        passthrough.set(Uninspected::Gre, PassAction::Drop);
+        for class in Uninspected::ALL {
+            let action = if *class == Uninspected::Gre { PassAction::Drop } else { class.default_action() };
+            assert_eq!(passthrough.action(*class), action, "{}", class.name());
+            let is_intercepted = matches!(class.name(), "quic" | "dtls");
+            assert_eq!(class.is_intercepted(), is_intercepted, "{}", class.name());
+        }
+    }
+}

@@ -256,8 +256,9 @@ impl Lane {
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
         let Self { items, held: _, inserted, inspections, first: _, is_open: _ } = self;
-        let empty =
-            inserted + items.capacity() * size_of::<Item>() + inspections.capacity() * size_of::<Inspection>();
+        let empty = inserted
+            + items.capacity() * size_of::<Item>()
+            + inspections.capacity() * size_of::<Inspection>();
         if inspections.is_empty() {
             return empty;
         }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 use super::*;
+use crate::content::{SignatureId, SignatureMask};
 use crate::fields::Field;
 use crate::policy::{Format, ListId, ListKind, ListsBuilder, NamePattern};
 
@@ -503,5 +504,139 @@ fn a_response_is_asked_only_for_requests_that_hold() {
             change(&mut both);
             assert!(!ask(both), "{first} of the request, {place} of the response");
         }
+    }
+}
+
+/// A flow's memory counts all that is behind these, each piece as often as it is there.
+#[test]
+fn memory_has_every_piece() {
+    let bare = flow("10.1.2.3");
+    let mut full = bare.clone();
+    full.sni = Some("12345".into());
+    full.certificate_names = vec![String::from("1234567"), String::from("123")];
+    full.connection.alpn = vec![(*b"12").into(), (*b"123").into()];
+    full.connection.ja4 = "12345678901".into();
+    let heads = 2 * size_of::<String>() + 2 * size_of::<Box<[u8]>>();
+    assert_eq!(bare.memory(), size_of::<DecryptedFlow>());
+    assert_eq!(full.memory(), bare.memory() + 5 + 7 + 3 + 2 + 3 + 11 + heads);
+
+    let id = ContentRuleId(1);
+    let mut limits = SizeLimits::default();
+    assert_eq!(limits.memory(), 0);
+    limits.push(7, id);
+    let is_of_whole = |bytes: usize, each: usize| bytes >= each && bytes.is_multiple_of(each);
+    assert!(is_of_whole(limits.memory(), size_of::<(u64, ContentRuleId)>()));
+    let mut signatures = SignatureRules::default();
+    assert_eq!(signatures.memory(), 0);
+    signatures.push(SignatureMask::default(), id);
+    assert!(is_of_whole(signatures.memory(), size_of::<(SignatureMask, ContentRuleId)>()));
+    let standing = Standing {
+        not_yet: [id].into(),
+        size_limits: limits,
+        signatures,
+        at_content: [id, id].into(),
+        path: "/a".into(),
+        ..Standing::default()
+    };
+    let late = standing.size_limits.memory() + standing.signatures.memory();
+    assert_eq!(standing.memory(), 4 + late + 8 + 2);
+    assert_eq!(Standing::default().memory(), 0);
+
+    let mut by_host = ContentRule::new("host", ContentAction::Alert);
+    by_host.host = vec!["a.example".parse().unwrap()];
+    let by_path = ContentRule { path: vec!["/x*".parse().unwrap()], ..by_host.clone() };
+    let policy = ContentPolicy::compile(&[by_host, by_path], Arc::default());
+    let (fields, mut last) = (Fields::default(), HostRules::default());
+    let (host, method, target, size) = (Some("a.example"), "GET", "/", Known::Not);
+    policy.at_request(&bare, &RequestFacts { host, method, target, fields: &fields, size }, &mut last);
+    let places = last.memory() - "a.example".len();
+    assert!(is_of_whole(places, size_of::<usize>()) && (2..=8).contains(&(places / size_of::<usize>())));
+}
+
+#[test]
+fn what_was_found_late_is_of_its_rule_and_content() {
+    let rules = ["one", "other"].map(|name| ContentRule::new(name, ContentAction::Alert));
+    let policy = ContentPolicy::compile(&rules, Arc::default());
+    let (one, other, now) = (ContentRuleId(0), ContentRuleId(1), Instant::from_secs(1_000));
+    policy.note_late(one, &[b"a.test", b"/x"], now);
+    assert!(policy.was_late(one, &[b"a.test", b"/x"], now));
+    assert!(!policy.was_late(other, &[b"a.test", b"/x"], now));
+    assert!(!policy.was_late(one, &[b"a.test/", b"x"], now), "other borders");
+}
+
+/// What is found brings in the first rule that looks for it; those behind have lost, those before may still win.
+#[test]
+fn rules_of_signatures_apply_in_order() {
+    let [a, b] = [0, 1].map(|place| SignatureId::new(place).unwrap());
+    let mut rules = SignatureRules::default();
+    assert!(rules.is_empty() && rules.signatures().is_empty());
+    rules.push([a].into_iter().collect(), ContentRuleId(0));
+    rules.push([b].into_iter().collect(), ContentRuleId(1));
+    rules.push([a, b].into_iter().collect(), ContentRuleId(2));
+    assert_eq!(rules.signatures(), [a, b].into_iter().collect());
+    assert_eq!(rules.iter().map(|(_, rule)| rule.0).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(rules.hit(b), Some(ContentRuleId(1)));
+    assert_eq!((rules.signatures(), rules.is_empty()), ([a].into_iter().collect(), false));
+    assert_eq!((rules.hit(b), rules.hit(a), rules.hit(a)), (None, Some(ContentRuleId(0)), None));
+    assert!(rules.is_empty());
+}
+
+/// Of two rules the one that fewer bytes bring in applies first, and one behind it never, if it asks for more.
+#[test]
+fn rules_of_sizes_apply_in_order() {
+    let mut limits = SizeLimits::default();
+    for (place, bytes) in [(0, 100), (1, 100), (2, 10), (3, 50), (4, 5)] {
+        limits.push(bytes, ContentRuleId(place));
+    }
+    let expected = [(5, ContentRuleId(4)), (10, ContentRuleId(2)), (100, ContentRuleId(0))];
+    assert_eq!(limits.iter().collect::<Vec<_>>(), expected);
+    assert_eq!((limits.passed(5), limits.passed(6)), (None, Some(ContentRuleId(4))));
+    limits.has_applied(ContentRuleId(2));
+    assert_eq!((limits.passed(100), limits.passed(101)), (None, Some(ContentRuleId(0))));
+    assert_eq!(limits.passed(1_000), None);
+}
+
+/// A request without content has none to look at.
+#[test]
+fn content_of_requests_is_looked_at_where_there_is_some() {
+    let mut rule = ContentRule::new("scan", ContentAction::Inspect(Inspect::default()));
+    rule.direction = Some(Direction::Request);
+    let policy = ContentPolicy::compile(&[rule], Arc::default());
+    assert!(policy.has_inspections());
+    for (size, answer) in [
+        (Known::Bytes(0), Answer::No("inspect")),
+        (Known::Bytes(1), Answer::AtContent),
+        (Known::Not, Answer::AtContent),
+    ] {
+        let fields = Fields::default();
+        let facts = RequestFacts { host: None, method: "POST", target: "/", fields: &fields, size };
+        let answers = policy.explain(&flow("10.1.2.3"), &facts);
+        assert_eq!(answers, [(ContentRuleId(0), answer)], "{size:?}");
+        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
+        assert_eq!(standing.at_content.len(), usize::from(answer == Answer::AtContent));
+    }
+}
+
+#[test]
+fn the_type_of_a_response_decides_when_it_is_known() {
+    let mut rule = ContentRule::new("programs", ContentAction::Alert);
+    rule.file_type = FileType::named("executable");
+    let policy = ContentPolicy::compile(&[rule], Arc::default());
+    let fields = Fields::default();
+    let (host, method, target, size) = (None, "GET", "/", Known::Bytes(0));
+    let facts = RequestFacts { host, method, target, fields: &fields, size };
+    let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
+    for (inside, answer) in [
+        (Inside::Is(FileType::Dll), Answer::Matches),
+        (Inside::Is(FileType::Pdf), Answer::No("file_type")),
+        (Inside::Nothing, Answer::No("file_type")),
+        (Inside::NotYet, Answer::AwaitsType),
+    ] {
+        let response = ResponseFacts { status: 200, fields: &fields, size: Known::Not, inside };
+        let answers = policy.explain_response(&standing, &response);
+        assert_eq!(answers, [(ContentRuleId(0), answer)], "{inside:?}");
+        let decided = policy.at_response(&standing, &response);
+        assert_eq!(decided.rule.is_some(), answer == Answer::Matches, "{inside:?}");
+        assert_eq!(decided.awaits_type, answer == Answer::AwaitsType, "{inside:?}");
     }
 }

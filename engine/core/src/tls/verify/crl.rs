@@ -323,3 +323,53 @@ fn scope(extensions: AnyRef<'_>) -> Result<Scope, &'static str> {
     }
     Ok(scope)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        CertificateParams, CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams,
+        SerialNumber, date_time_ymd,
+    };
+
+    use super::*;
+
+    fn list(serials: &[u64]) -> Crl {
+        let revoked = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2027, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2027, 1, 1),
+            next_update: date_time_ymd(2027, 2, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let (ca, key) = (CertificateParams::new(vec![]).unwrap(), KeyPair::generate().unwrap());
+        let made = params.signed_by(&Issuer::from_params(&ca, &key)).unwrap();
+        Crl::parse(made.der().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn memory_has_the_list_and_its_index() {
+        let (none, three) = (list(&[]), list(&[7, 8, 9]));
+        assert_eq!((none.memory(), none.len()), (none.der.len(), 0));
+        assert_eq!((three.memory(), three.len()), (three.der.len() + 3 * size_of::<Place>(), 3));
+    }
+
+    #[test]
+    fn lists_differ_in_what_they_are_and_not_in_their_order() {
+        let [a, b] = [list(&[7]), list(&[8, 9])].map(Arc::new);
+        let of = |all: &[&Arc<Crl>]| {
+            let mut crls = Crls::default();
+            all.iter().for_each(|crl| crls.add(Arc::clone(crl)));
+            (crls.count(), crls.digest())
+        };
+        let both = of(&[&a, &b]);
+        assert_eq!((both.0, both), ((2, 3), of(&[&b, &a])));
+        assert!(of(&[]).1 != of(&[&a]).1 && of(&[&a]).1 != of(&[&b]).1 && of(&[&a]).1 != both.1);
+    }
+}

@@ -58,8 +58,13 @@ impl Ends {
     }
 
     fn with_policy(policy: ContentPolicy) -> Self {
+        Self::with_page(policy, 0)
+    }
+
+    /// `more`: bytes of the page.
+    fn with_page(policy: ContentPolicy, more: usize) -> Self {
         let mut ends = Self {
-            wire: Wire::with_policy(policy, 0),
+            wire: Wire::with_policy(policy, more),
             encoders: PerEnd { client: loona_hpack::Encoder::new(), server: loona_hpack::Encoder::new() },
             decoders: PerEnd { client: loona_hpack::Decoder::new(), server: loona_hpack::Decoder::new() },
         };
@@ -486,6 +491,20 @@ fn more_blocked_streams_than_anybody_needs_end_the_connection() {
     let ending = ends.wire.ending().unwrap();
     assert_eq!((ending.reason, ending.orderly), (Reason::ContentBlocked, true));
     assert!(ends.got(Client).contains(&"goaway 0 11".to_owned()));
+}
+
+/// Answers wait for the client's window, 64 KiB of them; streams beyond that are reset.
+#[test]
+fn answers_that_a_client_does_not_take_are_bounded() {
+    let mut ends = Ends::with_page(ContentPolicy::compile(&rules(), Arc::default()), 20_000);
+    // SETTINGS_INITIAL_WINDOW_SIZE: 0.
+    ends.passes(Client, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    let is_reset = [1, 3, 5, 7, 9].map(|stream| {
+        let blocked = ends.request(stream, END_STREAM, "DELETE", "/a");
+        ends.wire.send(Client, &blocked);
+        frames(&ends.wire.receive(Client)).iter().any(|(kind, ..)| *kind == RST_STREAM)
+    });
+    assert_eq!(is_reset, [false, false, false, true, true]);
 }
 
 /// A small block that unfolds into a large one, again and again.

@@ -1,17 +1,25 @@
 //! Fragments put together: every cutting and order gives the segment or nothing, and never more is held than may be.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod support;
+#[path = "../../tests/support/fragments.rs"]
+mod fragments;
+#[path = "../../tests/support/frames.rs"]
+#[allow(dead_code, reason = "shared with the engine's tests")]
+mod frames;
+#[path = "../../testbed/src/random.rs"]
+#[allow(dead_code, unreachable_pub, reason = "of the testbed")]
+mod random;
 
+use fragments::{Whole, cut, fragment, fragment_of};
 use proptest::prelude::*;
-use support::fragments::{Whole, cut, fragment, fragment_of};
+use random::Random;
+use tcp_stack::{Duration, Instant};
 use wireglass_core::counters::WorkerCounters;
 use wireglass_core::memory_port::MemoryFrame;
 use wireglass_core::packet::{Class, FragmentKey, KeyHasher, classify};
 use wireglass_core::port::{PortId, PortSide};
 use wireglass_core::reason::PacketDrop;
 use wireglass_core::reassembly::{Limits, MAX_PIECES, Reassembler, Taken};
-use wireglass_testbed::{Duration, Instant, Random};
 
 const LIMITS: Limits = Limits { packets: 8, frames: 100, time: Duration::from_secs(5) };
 const MTU: usize = 1500;
@@ -174,7 +182,7 @@ fn headers_are_the_first_fragments() {
 fn a_segment_that_is_too_long_is_divided() {
     for whole in versions(8_000) {
         let options = vec![1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2];
-        let whole = Whole { flags: 0x19, options, ..whole };
+        let whole = Whole { flags: 0x99, options, ..whole };
         let frame = whole.frame();
         let Got::Whole(out) = Bench::new().give_all(&cut(&frame, 77, 1_200)) else { panic!("whole") };
         // IPv6: as long as the longest fragment, or 1280.
@@ -190,6 +198,7 @@ fn a_segment_that_is_too_long_is_divided() {
             assert_eq!(segment.options.timestamps.unwrap().val, 1);
             let is_last = n + 1 == out.len();
             assert_eq!((segment.flags.fin, segment.flags.psh), (is_last, is_last));
+            assert_eq!(segment.flags.cwr, n == 0, "said once");
             payload.extend_from_slice(segment.payload);
         }
         assert_eq!(payload, whole.payload);
@@ -228,6 +237,19 @@ fn what_cannot_be_divided_is_dropped() {
             assert_eq!(bench.dropped(reason), 1, "{reason}");
             bench.assert_empty();
         }
+    }
+}
+
+/// Where no payload fits beside the headers, nothing can be divided.
+#[test]
+fn a_path_for_headers_alone_carries_nothing() {
+    let frame = Whole { payload: vec![7; 3_000], ..Whole::default() }.frame();
+    for mtu in [39, 40] {
+        let mut bench = Bench::new();
+        bench.mtu = mtu;
+        assert_eq!(bench.give_all(&cut(&frame, 77, 1_200)), Got::Nothing);
+        assert_eq!(bench.dropped(PacketDrop::FragmentTooBig), 1, "{mtu}");
+        bench.assert_empty();
     }
 }
 

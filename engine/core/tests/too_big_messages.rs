@@ -1,13 +1,16 @@
 //! ICMP messages that a segment was too big for a link: read where they are sound, whatever somebody else's code or chance made.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "../../testbed/src/router.rs"]
+#[allow(dead_code, unreachable_pub, reason = "of the testbed")]
+mod router;
+
 use std::net::IpAddr;
 
 use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet};
 use tcp_stack::Seq;
 use wireglass_core::packet::{Class, TooBigMessage, classify, too_big};
 use wireglass_core::reason::PathMessage;
-use wireglass_testbed as peers;
 
 /// A full segment from 10.0.0.1:40000 to 10.0.0.2:443, sequence number 0x01020304, over either IP version.
 fn segment(ipv6: bool) -> Vec<u8> {
@@ -32,7 +35,7 @@ fn read(frame: &[u8]) -> Result<Option<TooBigMessage>, PathMessage> {
 }
 
 fn told(ipv6: bool, mtu: usize, quote: usize) -> Vec<u8> {
-    peers::too_big(&segment(ipv6), mtu, quote).expect("an IP packet")
+    router::too_big(&segment(ipv6), mtu, quote).expect("an IP packet")
 }
 
 #[test]
@@ -53,6 +56,54 @@ fn what_it_says_of_which_segment() {
     assert_eq!(read(&told(true, 1280, 8)).map(|m| m.map(|m| m.mss)), Ok(Some(1220)));
 }
 
+/// A message that quotes these bytes, and is sound but for them.
+fn quoting(ipv6: bool, quote: &[u8]) -> Vec<u8> {
+    let (ip, length_at) = if ipv6 { (54, 18) } else { (14, 16) };
+    let mut frame = told(ipv6, 1400, 8);
+    frame.truncate(if ipv6 { 62 } else { 42 });
+    frame.extend(quote);
+    let length = (frame.len() - ip) as u16;
+    frame[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    fill_checksum(&mut frame);
+    frame
+}
+
+fn fill_checksum(frame: &mut [u8]) {
+    let Class::Icmp(at) = classify(frame) else { return };
+    match (at.source, at.destination) {
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            Icmpv6Packet::new_unchecked(&mut frame[at.l4..at.end]).fill_checksum(&from, &to);
+        }
+        _ => Icmpv4Packet::new_unchecked(&mut frame[at.l4..at.end]).fill_checksum(),
+    }
+}
+
+#[test]
+fn a_quote_that_is_no_packet_is_not_believed() {
+    for (ipv6, header) in [(false, 20), (true, 40)] {
+        let segment = segment(ipv6);
+        let quote = &segment[14..][..header + 8];
+        assert!(matches!(read(&quoting(ipv6, quote)), Ok(Some(_))));
+        let mut other_version = quote.to_vec();
+        other_version[0] = if ipv6 { 0x45 } else { 0x55 };
+        for broken in [&[][..], &quote[..header - 1], &quote[..header + 7], &other_version] {
+            assert_eq!(read(&quoting(ipv6, broken)), Err(PathMessage::Malformed), "{broken:x?}");
+        }
+    }
+    let mut short_header = segment(false)[14..42].to_vec();
+    short_header[0] = 0x44;
+    assert_eq!(read(&quoting(false, &short_header)), Err(PathMessage::Malformed));
+}
+
+/// RFC 1191 7.1: a router that says no size means a link below the one that the packet fitted.
+#[test]
+fn a_size_that_is_not_told_is_the_next_smaller_one() {
+    let mut segment = segment(false);
+    segment[16..18].copy_from_slice(&1_492_u16.to_be_bytes());
+    let told = router::too_big(&segment, 0, 8).expect("an IP packet");
+    assert_eq!(read(&told).map(|message| message.map(|message| message.mss)), Ok(Some(1_006 - 40)));
+}
+
 #[test]
 fn other_messages_are_not_ours() {
     for (ipv6, l4) in [(false, 34), (true, 54)] {
@@ -64,11 +115,11 @@ fn other_messages_are_not_ours() {
         }
         let mut udp = segment(ipv6);
         udp[if ipv6 { 20 } else { 23 }] = 17;
-        assert_eq!(read(&peers::too_big(&udp, 1400, 8).expect("IP")), Ok(None));
+        assert_eq!(read(&router::too_big(&udp, 1400, 8).expect("IP")), Ok(None));
     }
     let mut later = segment(false);
     later[21] = 1;
-    assert_eq!(read(&peers::too_big(&later, 1400, 8).expect("IP")), Ok(None));
+    assert_eq!(read(&router::too_big(&later, 1400, 8).expect("IP")), Ok(None));
 }
 
 #[test]
@@ -119,13 +170,8 @@ proptest::proptest! {
         }
         bytes[l4 + 2..l4 + 4].fill(0);
         // With the right checksum, so that what lies behind it is looked at.
+        fill_checksum(&mut bytes);
         if let Class::Icmp(at) = classify(&bytes) {
-            match (at.source, at.destination) {
-                (IpAddr::V6(from), IpAddr::V6(to)) => {
-                    Icmpv6Packet::new_unchecked(&mut bytes[at.l4..at.end]).fill_checksum(&from, &to);
-                }
-                _ => Icmpv4Packet::new_unchecked(&mut bytes[at.l4..at.end]).fill_checksum(),
-            }
             let _ = too_big(&bytes, &at);
         }
     }

@@ -1,15 +1,20 @@
 //! The plaintext stage by itself: whatever a filter decides, in whatever pieces, is what leaves it, in order.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-#[path = "support/filters.rs"]
+#[path = "../../tests/support/filters.rs"]
+#[allow(clippy::disallowed_types, reason = "shared with the engine's tests")]
 mod filters;
+#[path = "../../testbed/src/random.rs"]
+#[allow(dead_code, unreachable_pub, reason = "of the testbed")]
+mod random;
 
 use filters::{AtRandom, Decided, Script, Scripted};
 use proptest::prelude::*;
+use random::Random;
+use tcp_stack::Instant;
 use wireglass_core::content::{Fate, Opened, Ready, Stage};
 use wireglass_core::end::End;
 use wireglass_core::reason::Reason;
-use wireglass_testbed::{Instant, Random};
 
 /// Where plaintext begins in the blocks of each direction: header, explicit nonce.
 const AT: [usize; 2] = [5, 13];
@@ -48,13 +53,13 @@ impl Driven {
     fn release(&mut self) {
         for from in End::BOTH {
             let at = AT[from as usize];
-            let copies = &mut self.copies;
+            let (copies, was_ready) = (&mut self.copies, self.stage.is_ready(from));
             let mut block = |len: usize| {
                 *copies += 1;
                 vec![0xdd; at + len + 17]
             };
             while let Some(ready) = self.stage.next_ready(from, at, &mut block) {
-                assert!(!self.closed[from as usize], "something after the end");
+                assert!(was_ready && !self.closed[from as usize], "unannounced, or after the end");
                 match ready {
                     Ready::Data(block, len) => {
                         assert!(len > 0 && len <= 1 << 14 && at + len + 17 <= block.len());
@@ -63,6 +68,7 @@ impl Driven {
                     Ready::Close => self.closed[from as usize] = true,
                 }
             }
+            assert!(!self.stage.is_ready(from), "there is nothing left");
         }
     }
 }

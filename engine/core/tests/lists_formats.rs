@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use wireglass_core::policy::{Format, ListId, ListKind, Lists, ListsBuilder, Report};
+use wireglass_core::policy::{Format, HashLists, ListId, ListKind, Lists, ListsBuilder, Report};
 
 struct Read {
     lists: Lists,
@@ -241,11 +241,12 @@ fn response_policy_zones() {
 #[test]
 fn response_policy_zones_in_full_names() {
     let text = "rpz.test. 300 IN SOA localhost. root.localhost. 1 2 3 4 5\nrpz.test. 300 IN NS localhost.\n\
-        bad.example.rpz.test. 300 IN CNAME .\n*.bad.example.rpz.test. 300 IN CNAME .\n";
+        bad.example.rpz.test. 300 IN CNAME .\n*.bad.example.rpz.test. 300 IN CNAME .\n\
+        rpz.test. 300 IN TXT \"made today\"\nbelow.rpz.test. 300 IN NS ns.test.\n";
     assert_eq!(Format::detect(ListKind::Domain, "zone.db", text.as_bytes()), Format::Rpz);
     let list = read(ListKind::Domain, Format::Rpz, text);
     assert_eq!((list.report.entries, list.report.bad), (2, 0));
-    list.has_names(&["bad.example", "x.bad.example"], &["rpz.test", "bad.example.rpz.test"]);
+    list.has_names(&["bad.example", "x.bad.example"], &["rpz.test", "bad.example.rpz.test", "below"]);
 }
 
 #[test]
@@ -318,6 +319,50 @@ fn one_look_up_says_all_lists_and_each_has_its_own_exceptions() {
     assert_eq!(on("example.org"), "");
     assert_eq!(on("both.example"), "", "an exception wins over an entry of the same name");
     assert_eq!(lists.iter().map(|list| list.entries).collect::<Vec<_>>(), [1, 2, 4], "no repetitions");
+}
+
+/// Only lists that are asked count, each by hashes of its own kind.
+#[test]
+fn a_file_is_on_a_list_by_its_hash() {
+    let mut builder = ListsBuilder::new([7; 16]);
+    let kinds = [("a", ListKind::Sha256, 32), ("b", ListKind::Sha256, 32), ("c", ListKind::Md5, 16)];
+    let [a, b, c] = kinds.map(|(name, kind, len)| {
+        let id = builder.declare(name, kind).unwrap();
+        assert_eq!(builder.read(id, Format::Plain, "11".repeat(len).as_bytes()).entries, 1);
+        id
+    });
+    let lists = builder.build();
+    let (sha256, md5) = (Some(&[0x11; 32]), Some(&[0x11; 16]));
+    let mut asked = HashLists::default();
+    assert_eq!(
+        (lists.of_hashes(&asked, sha256, md5), asked.want_sha256(), asked.want_md5()),
+        (None, false, false)
+    );
+    asked.add_md5(c);
+    assert_eq!(lists.of_hashes(&asked, sha256, md5), Some("c"));
+    assert_eq!(lists.of_hashes(&asked, sha256, None), None);
+    asked.add_sha256(b);
+    assert_eq!(lists.of_hashes(&asked, sha256, md5), Some("b"));
+    assert_eq!(lists.of_hashes(&asked, Some(&[0; 32]), Some(&[0; 16])), None);
+    assert_eq!([a, b, c].map(|list| asked.has(list)), [false, true, true]);
+    assert!(asked.want_sha256() && asked.want_md5());
+    let mut forced = HashLists::default();
+    forced.force_sha256();
+    assert_eq!((forced.want_sha256(), forced.want_md5()), (true, false));
+    forced.force_md5();
+    assert!(forced.want_md5());
+}
+
+/// Names on the same lists share a set of lists; here each has its own.
+#[test]
+fn memory_of_domains_has_their_sets_of_lists() {
+    let mut builder = ListsBuilder::new([7; 16]);
+    for n in 0..100 {
+        let id = builder.declare(&format!("list {n}"), ListKind::Domain).unwrap();
+        builder.read(id, Format::Plain, format!("a{n}.test").as_bytes());
+    }
+    let bytes = builder.build().domain_bytes();
+    assert!((100 * 64..100 * 200).contains(&bytes), "{bytes}");
 }
 
 #[test]
