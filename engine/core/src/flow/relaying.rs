@@ -197,6 +197,11 @@ impl<IO: Io> Relaying<IO> {
         sink: &mut Leg<IO>,
         room: usize,
     ) -> Result<(), RelayError> {
+        // Both ends are asked in each turn, and most turns are one end's.
+        let is_silent = source.tcp.recv().is_empty() && !closed && !self.relay.has_leftover(from);
+        if is_silent && !self.is_ready(from) {
+            return Ok(());
+        }
         self.begin(cx);
         let taken = self.pump(cx, from, source, sink, room)?;
         if closed && taken < room && self.stage.as_ref().is_none_or(|stage| !stage.is_full(from)) {

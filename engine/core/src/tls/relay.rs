@@ -161,6 +161,11 @@ impl Relay {
         Ok(taken + self.pump(from, &data[taken..], budget, out)?)
     }
 
+    /// Something that this end has sent waits here: it came during the handshakes, or its record is not all there.
+    pub(crate) fn has_leftover(&self, from: End) -> bool {
+        !self.leftover[from].is_empty()
+    }
+
     /// Nothing waits here for more, and neither end has ended its direction.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.leftover.iter().all(Vec::is_empty)
