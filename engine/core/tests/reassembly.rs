@@ -208,16 +208,21 @@ fn a_segment_that_is_too_long_is_divided() {
 
 #[test]
 fn an_urgent_pointer_stays_where_it_points() {
-    let mut frame = Whole { flags: 0x38, payload: vec![7; 3_000], ..Whole::default() }.frame();
-    // 2,000 bytes on; the checksum changes by as much.
-    frame[52..54].copy_from_slice(&2_000_u16.to_be_bytes());
-    let sum = u32::from(u16::from_be_bytes([frame[50], frame[51]])) + 0xffff - 2_000;
-    let sum = (sum & 0xffff) + (sum >> 16);
-    frame[50..52].copy_from_slice(&(sum as u16).to_be_bytes());
-    let Got::Whole(out) = Bench::new().give_all(&cut(&frame, 77, 1_200)) else { panic!("whole") };
-    let urgent: Vec<_> =
-        out.iter().map(|f| (f[47] & 0x20 != 0, u16::from_be_bytes([f[52], f[53]]))).collect();
-    assert_eq!(urgent, [(true, 2_000), (true, 2_000 - 1_460), (false, 0)]);
+    // Without URG it means nothing.
+    for (flags, expected) in
+        [(0x38, [(true, 2_000), (true, 2_000 - 1_460), (false, 0)]), (0x18, [(false, 0); 3])]
+    {
+        let mut frame = Whole { flags, payload: vec![7; 3_000], ..Whole::default() }.frame();
+        // 2,000 bytes on; the checksum changes by as much.
+        frame[52..54].copy_from_slice(&2_000_u16.to_be_bytes());
+        let sum = u32::from(u16::from_be_bytes([frame[50], frame[51]])) + 0xffff - 2_000;
+        let sum = (sum & 0xffff) + (sum >> 16);
+        frame[50..52].copy_from_slice(&(sum as u16).to_be_bytes());
+        let Got::Whole(out) = Bench::new().give_all(&cut(&frame, 77, 1_200)) else { panic!("whole") };
+        let urgent: Vec<_> =
+            out.iter().map(|f| (f[47] & 0x20 != 0, u16::from_be_bytes([f[52], f[53]]))).collect();
+        assert_eq!(urgent, expected);
+    }
 }
 
 #[test]
