@@ -337,8 +337,11 @@ mod tests {
         decisions.insert(End::Client, &b"ab"[..]);
         decisions.pass(End::Client, 1);
         let inserted = Op::Insert(Bytes::from_static(b"ab"));
-        assert_eq!(decisions.ops[End::Client], [Op::Pass(7), Op::Drop(5), inserted, Op::Pass(1)]);
-        assert_eq!((decisions.covered[End::Client], decisions.inserted), (13, 2));
+        assert_eq!(
+            decisions.ops[End::Client],
+            [Op::Do(Act::Pass, 7), Op::Do(Act::Drop, 5), inserted, Op::Do(Act::Pass, 1)]
+        );
+        assert_eq!((decisions.covered[End::Client], decisions.held), (13, 2));
         let ops = decisions.memory() - 2;
         assert!(ops >= 4 * size_of::<Op>() && ops.is_multiple_of(size_of::<Op>()));
     }
