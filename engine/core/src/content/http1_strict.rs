@@ -22,9 +22,10 @@ pub(super) fn is_host(value: &[u8]) -> bool {
         _ => {
             // No label is empty.
             let mut before = b'.';
-            let is_of_name = |&byte: &u8| match std::mem::replace(&mut before, byte) {
-                b'.' if byte == b'.' => false,
-                _ => byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'),
+            let is_of_name = |&byte: &u8| {
+                let is_empty = byte == b'.' && before == b'.';
+                before = byte;
+                IN_NAMES[usize::from(byte)] && !is_empty
             };
             // RFC 1035, 2.3.4, with a dot at the end.
             (1..=254).contains(&host.len()) && host.iter().all(is_of_name)
@@ -32,6 +33,18 @@ pub(super) fn is_host(value: &[u8]) -> bool {
     };
     is_host && is_port
 }
+
+/// Bytes of names of hosts.
+const IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        let letter = byte as u8;
+        table[byte] = letter.is_ascii_alphanumeric() || matches!(letter, b'-' | b'.' | b'_');
+        byte += 1;
+    }
+    table
+};
 
 /// The authority that a target names: of the absolute form (RFC 9112, 3.2.2), or of CONNECT (3.2.3).
 pub(super) fn target_authority<'a>(method: &[u8], target: &'a [u8]) -> Option<&'a [u8]> {

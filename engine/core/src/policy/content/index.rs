@@ -4,7 +4,7 @@
 //! value of one condition must have in it serves, too: of the path, also where a host is named, or else of a field. All these texts are
 //! looked for at once. What is found is asked in full.
 
-use aho_corasick::automaton::Automaton;
+use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous;
 use aho_corasick::{Anchored, BuildError, dfa};
 use hashbrown::HashMap;
@@ -359,9 +359,15 @@ fn each_in(search: &impl Automaton, text: &[u8], mut found: impl FnMut(usize)) {
     for &byte in text {
         state = search.next_state(Anchored::No, state, byte);
         if search.is_match(state) {
-            (0..search.match_len(state)).for_each(|n| found(search.match_pattern(state, n).as_usize()));
+            each_of(search, state, &mut found);
         }
     }
+}
+
+/// The number of each text that ends here: rare, and out of the way of the loop over bytes, which is a third as long without it.
+#[cold]
+fn each_of(search: &impl Automaton, state: StateID, found: &mut impl FnMut(usize)) {
+    (0..search.match_len(state)).for_each(|n| found(search.match_pattern(state, n).as_usize()));
 }
 
 #[derive(Default)]
