@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use wireglass_core::fields::Fields;
 use wireglass_core::policy::{
-    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, HostRules, Known, Profile,
+    ConnectionFacts, ContentAction, ContentPolicy, ContentRule, DecryptedFlow, Known, LastFound, Profile,
     RequestFacts,
 };
 
@@ -42,7 +42,7 @@ fn a_request_among_a_thousand_rules() {
         let start = Instant::now();
         let policy = ContentPolicy::compile(&rules, Arc::default());
         let compiled = start.elapsed();
-        let mut host_rules = HostRules::default();
+        let mut last_found = LastFound::default();
         let start = Instant::now();
         for _ in 0..REQUESTS {
             let request = RequestFacts {
@@ -52,7 +52,7 @@ fn a_request_among_a_thousand_rules() {
                 fields: &fields,
                 size: Known::Bytes(0),
             };
-            assert!(black_box(policy.at_request(&flow, &request, &mut host_rules)).otherwise.is_none());
+            assert!(black_box(policy.at_request(&flow, &request, &mut last_found)).otherwise.is_none());
         }
         let each = start.elapsed() / REQUESTS;
         println!(

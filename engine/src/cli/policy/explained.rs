@@ -11,7 +11,7 @@ use wireglass_core::fields::{Field, Fields};
 use wireglass_core::mirror::Mirror;
 use wireglass_core::policy::{
     Answer, BlockWith, ConnectionFacts, ContentAction, ContentPolicy, ContentRuleId, Decided, Decision,
-    DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, HostRules, Inside, Known, Profile,
+    DecryptedFlow, Direction, FieldEdit, FlowFacts, HelloFacts, Inside, Known, LastFound, Profile,
     RequestFacts, Respond, ResponseFacts, SignatureRules, SizeLimits,
 };
 
@@ -279,7 +279,7 @@ impl Asking<'_> {
         let (fields, size) = head(&args.headers, Known::Bytes(0));
         let (host, method, target) = (Some(&*url.host), &*args.method, &*url.target);
         let facts = RequestFacts { host, method, target, fields: &fields, size };
-        let standing = policy.at_request(flow, &facts, &mut HostRules::default());
+        let standing = policy.at_request(flow, &facts, &mut LastFound::default());
         explained.request = Some(Message {
             what: format!("{method} https://{}{target}", url.host),
             rules: self.asked(policy.explain(flow, &facts)),
@@ -300,7 +300,7 @@ impl Asking<'_> {
             let inside = args.file_type.map_or(Inside::NotYet, Inside::Is);
             let facts = ResponseFacts { status, fields: &fields, size, inside };
             let Decided { rule, size_limits, signatures, awaits_type } =
-                policy.at_response(&standing, &facts);
+                policy.at_response(&standing, &facts, &mut LastFound::default());
             if awaits_type {
                 (explained.rule, explained.verdict) = (None, Verdict::Undecided);
             } else {

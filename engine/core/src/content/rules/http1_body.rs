@@ -9,7 +9,7 @@ use super::type_watch::{Found, TypeWatch};
 use crate::content::body::FileType;
 use crate::content::filter::Decisions;
 use crate::end::End;
-use crate::policy::{ContentAction, Hold, Inside};
+use crate::policy::{ContentAction, Hold, Inside, LastFound};
 use crate::reason::Reason;
 
 /// How long a head waits for a body that does not come. Then it goes on, and what comes later may still end it.
@@ -194,7 +194,7 @@ impl Http1Rules {
 /// rule of its type could not look any more.
 fn would_be_held(watch: &TypeWatch, judge: &Judge) -> bool {
     let facts = watch.facts(Inside::Is(FileType::Unknown));
-    let rule = judge.policy.at_response(&watch.standing, &facts).rule;
+    let rule = judge.policy.at_response(&watch.standing, &facts, &mut LastFound::default()).rule;
     let Some(ContentAction::Inspect(inspect)) = rule.map(|rule| judge.policy.action(rule)) else {
         return false;
     };

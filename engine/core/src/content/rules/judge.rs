@@ -16,8 +16,8 @@ use crate::end::End;
 use crate::event::{AlertEvent, ContentVerdict, FileEvent, HttpEvent};
 use crate::fields::{Fields, text};
 use crate::policy::{
-    ContentAction, ContentPolicy, ContentRuleId, Decided, DecryptedFlow, Direction, FieldEdit, HostRules,
-    Inside, Known, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, SignatureRules, Standing,
+    ContentAction, ContentPolicy, ContentRuleId, Decided, DecryptedFlow, Direction, FieldEdit, Inside, Known,
+    LastFound, OnUnread, Policy, RequestFacts, Respond, ResponseFacts, SignatureRules, Standing,
 };
 use crate::reason::{Ambiguity, InspectorOff, Reason};
 
@@ -76,7 +76,7 @@ pub(super) struct Judge {
     page: Arc<Page>,
     pub(super) flow: Arc<DecryptedFlow>,
     flow_bytes: usize,
-    host_rules: HostRules,
+    last_found: LastFound,
     pub(super) alerts: VecDeque<Box<AlertEvent>>,
     pub(super) files: VecDeque<Box<FileEvent>>,
     /// Of what is asked of threads.
@@ -93,14 +93,14 @@ impl Judge {
         page: Arc<Page>,
         flow: Arc<DecryptedFlow>,
     ) -> Self {
-        let (flow_bytes, host_rules) = (flow.memory(), HostRules::default());
+        let (flow_bytes, last_found) = (flow.memory(), LastFound::default());
         Self {
             policy,
             connections,
             page,
             flow,
             flow_bytes,
-            host_rules,
+            last_found,
             alerts: VecDeque::new(),
             files: VecDeque::new(),
             questions: 0,
@@ -142,7 +142,7 @@ impl Judge {
             // In HTTP/1 a request without both has no content (RFC 9112, 6.3).
             size: declared(fields).unwrap_or(if place.stream == 0 { Known::Bytes(0) } else { Known::Not }),
         };
-        let mut standing = self.policy.at_request(&self.flow, &request, &mut self.host_rules);
+        let mut standing = self.policy.at_request(&self.flow, &request, &mut self.last_found);
         if let Ruling::Block(refusal) = self.of_range(&standing, place, head, fields) {
             return (Ruling::Block(refusal), ContentWatch::default(), standing);
         }
@@ -202,7 +202,7 @@ impl Judge {
         let size = if has_none { Known::Bytes(0) } else { declared(fields).unwrap_or(Known::Not) };
         let inside = if size == Known::Bytes(0) { Inside::Nothing } else { Inside::NotYet };
         let facts = ResponseFacts { status, fields, size, inside };
-        let decided = self.policy.at_response(standing, &facts);
+        let decided = self.policy.at_response(standing, &facts, &mut self.last_found);
         if !decided.awaits_type {
             let (ruling, watch) = self.decide(decided, || Codings::of(fields), place, head);
             let ruling = match ruling {
@@ -225,7 +225,11 @@ impl Judge {
 
     /// A response goes on, or does not, before its type is known.
     pub(super) fn let_go(&mut self, watch: &mut TypeWatch, place: Place) -> (Ruling, ContentWatch) {
-        let decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(FileType::Unknown)));
+        let decided = self.policy.at_response(
+            &watch.standing,
+            &watch.facts(Inside::Is(FileType::Unknown)),
+            &mut self.last_found,
+        );
         (watch.given, watch.is_held) = (Some(decided.clone()), false);
         let (ruling, content) = self.decide_on_begun(decided, watch, place);
         watch.inspected_by = if let Ruling::Inspect(rule) = ruling { Some(rule) } else { None };
@@ -271,7 +275,8 @@ impl Judge {
                 FileType::Unknown
             }
         };
-        let mut decided = self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(kind)));
+        let mut decided =
+            self.policy.at_response(&watch.standing, &watch.facts(Inside::Is(kind)), &mut self.last_found);
         if given.as_ref() == Some(&decided) {
             return (Ruling::Pass, None);
         }
@@ -551,14 +556,14 @@ impl Judge {
             page: _,
             flow: _,
             flow_bytes,
-            host_rules,
+            last_found,
             alerts,
             passes_all: _,
             files,
             questions: _,
         } = self;
         flow_bytes
-            + host_rules.memory()
+            + last_found.memory()
             + alerts.capacity() * size_of::<Box<AlertEvent>>()
             + alerts.len() * size_of::<AlertEvent>()
             + files.capacity() * size_of::<Box<FileEvent>>()

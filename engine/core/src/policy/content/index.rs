@@ -36,9 +36,22 @@ pub(super) struct RuleIndex {
     response: Heads,
 }
 
-/// Rules whose condition on the host holds: those of the host of the last request, which is mostly the next one's, too.
+/// Most values that are kept of one direction.
+const MAX_VALUES: usize = 4;
+/// Most bytes of one.
+const MAX_VALUE: usize = 256;
+
+/// What was found for the last messages of a connection, which those behind them mostly repeat: the host, the client's name, the type.
 #[derive(Debug, Default)]
-pub struct HostRules {
+pub struct LastFound {
+    host: HostRules,
+    request: Vec<FoundValue>,
+    response: Vec<FoundValue>,
+}
+
+/// Rules whose condition on the host holds.
+#[derive(Debug, Default)]
+struct HostRules {
     host: Option<Box<str>>,
     /// To be asked, whatever the path.
     places: Vec<usize>,
@@ -46,12 +59,26 @@ pub struct HostRules {
     if_text: Vec<usize>,
 }
 
-impl HostRules {
+/// The value of a field, and the rules whose texts are in it.
+#[derive(Debug)]
+struct FoundValue {
+    /// Its place among the fields that rules ask for.
+    field: usize,
+    value: Vec<u8>,
+    places: Vec<usize>,
+}
+
+impl LastFound {
     /// Bytes of memory that it holds beside its own size.
     pub fn memory(&self) -> usize {
-        let Self { host, places, if_text } = self;
+        let Self { host: HostRules { host, places, if_text }, request, response } = self;
+        let values = request.iter().chain(response);
         host.as_ref().map_or(0, |host| host.len())
             + (places.capacity() + if_text.capacity()) * size_of::<usize>()
+            + (request.capacity() + response.capacity()) * size_of::<FoundValue>()
+            + values
+                .map(|each| each.value.capacity() + each.places.capacity() * size_of::<usize>())
+                .sum::<usize>()
     }
 }
 
@@ -136,8 +163,9 @@ impl RuleIndex {
         facts: &RequestFacts<'_>,
         request: &Request<'_>,
         lists: &Lists,
-        last: &mut HostRules,
+        last: &mut LastFound,
     ) -> Vec<usize> {
+        let LastFound { host: last, request: values, .. } = last;
         self.refresh(last, facts.host, lists);
         let listed = self.of_url(facts, request, lists);
         let mut places = Vec::with_capacity(16);
@@ -146,7 +174,7 @@ impl RuleIndex {
         places.retain(|place| !self.asks_both[*place] || has_host(place));
         places.extend(&last.places);
         places.extend(listed.iter().filter(|place| !self.asks_both[**place]));
-        self.request.find(request.fields, &mut places);
+        self.request.find(request.fields, values, &mut places);
         in_order(places)
     }
 
@@ -155,10 +183,10 @@ impl RuleIndex {
         &self.deferred
     }
 
-    /// Those of the deferred ones that a response may match, in order.
-    pub(super) fn at_response(&self, fields: &Fields) -> Vec<usize> {
+    /// Those of the deferred ones that a response may match, in order. `last`: of the response before it.
+    pub(super) fn at_response(&self, fields: &Fields, last: &mut LastFound) -> Vec<usize> {
         let mut places = Vec::new();
-        self.response.find(fields, &mut places);
+        self.response.find(fields, &mut last.response, &mut places);
         in_order(places)
     }
 }
@@ -266,15 +294,43 @@ struct FieldRules {
 }
 
 impl Heads {
-    fn find(&self, fields: &Fields, places: &mut Vec<usize>) {
+    fn find(&self, fields: &Fields, last: &mut Vec<FoundValue>, places: &mut Vec<usize>) {
         places.extend(&self.always);
         for field in fields.iter().filter(|field| self.lengths & length_bit(field.name) != 0) {
-            let is_named = |(name, _): &&(Box<str>, FieldRules)| is_name(field.name, name);
-            if let Some((_, rules)) = self.fields.iter().find(is_named) {
+            let named = self.fields.iter().position(|(name, _)| is_name(field.name, name));
+            if let Some(named) = named {
+                let rules = &self.fields[named].1;
                 places.extend(&rules.any);
-                rules.texts.find(field.value, places);
+                rules.find(named, field.value, last, places);
             }
         }
+    }
+}
+
+impl FieldRules {
+    /// Rules whose text is in the value. As long as the field, which is the one in place `field`, has the value that it had, it is not searched.
+    fn find(&self, field: usize, value: &[u8], last: &mut Vec<FoundValue>, places: &mut Vec<usize>) {
+        let at = last.iter().position(|known| known.field == field);
+        if let Some(known) = at.map(|at| &last[at]).filter(|known| known.value == value) {
+            return places.extend(&known.places);
+        }
+        let before = places.len();
+        self.texts.find(value, places);
+        if value.len() > MAX_VALUE {
+            return;
+        }
+        let at = at.unwrap_or(last.len());
+        if at == MAX_VALUES {
+            return;
+        }
+        if at == last.len() {
+            last.push(FoundValue { field, value: Vec::new(), places: Vec::new() });
+        }
+        let known = &mut last[at];
+        known.value.clear();
+        known.value.extend_from_slice(value);
+        known.places.clear();
+        known.places.extend_from_slice(&places[before..]);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::fields::Fields;
 use crate::reason::Reason;
 use edit::CompiledHeaderRule;
 pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
-pub use index::HostRules;
+pub use index::LastFound;
 use index::{RuleIndex, in_order};
 use late::LateVerdicts;
 pub use limits::{SignatureRules, SizeLimits};
@@ -461,12 +461,12 @@ impl ContentPolicy {
         edits
     }
 
-    /// Asks the rules about a request. `last` has what was found of the host of the flow's request before it, under the same rules.
+    /// Asks the rules about a request. `last` has what was found for the flow's messages before it, under the same rules.
     pub fn at_request(
         &self,
         flow: &DecryptedFlow,
         request: &RequestFacts<'_>,
-        last: &mut HostRules,
+        last: &mut LastFound,
     ) -> Standing {
         let asked = Request::new(request);
         let (mut not_yet, mut asks_path) = (Vec::new(), false);
@@ -512,12 +512,17 @@ impl ContentPolicy {
         standing
     }
 
-    /// Asks the rules that were not yet decided about the response.
-    pub fn at_response(&self, standing: &Standing, response: &ResponseFacts<'_>) -> Decided {
+    /// Asks the rules that were not yet decided about the response. `last`: as with the request.
+    pub fn at_response(
+        &self,
+        standing: &Standing,
+        response: &ResponseFacts<'_>,
+        last: &mut LastFound,
+    ) -> Decided {
         let message = message_of(standing, response);
         let mut decided = Decided { rule: standing.otherwise, ..Decided::default() };
         let deferred =
-            if standing.has_deferred { self.index.at_response(response.fields) } else { Vec::new() };
+            if standing.has_deferred { self.index.at_response(response.fields, last) } else { Vec::new() };
         for id in open_rules(standing, deferred) {
             match self.rules[id.place()].at_response(response.status, &message) {
                 Holds::No(_) => {}

@@ -198,7 +198,7 @@ fn rules(sized: bool) -> impl Strategy<Value = Vec<ContentRule>> {
 fn ask(
     policy: &ContentPolicy,
     exchange: &Exchange,
-    last: &mut HostRules,
+    last: &mut LastFound,
 ) -> (Option<ContentRuleId>, Vec<ContentRuleId>) {
     let (request, response) = (exchange.fields(0), exchange.fields(1));
     let mut standing = policy.at_request(
@@ -215,7 +215,7 @@ fn ask(
     let mut late: Vec<_> = std::iter::from_fn(|| standing.size_limits.passed(exchange.sizes[0])).collect();
     let (status, fields, size) = (exchange.status, &response, exchange.size(1));
     let facts = ResponseFacts { status, fields, size, inside: Inside::NotYet };
-    let mut decided = policy.at_response(&standing, &facts);
+    let mut decided = policy.at_response(&standing, &facts, last);
     late.extend(std::iter::from_fn(|| decided.size_limits.passed(exchange.sizes[1])));
     (decided.rule, late)
 }
@@ -226,7 +226,7 @@ proptest! {
     fn the_first_rule_that_matches_wins(rules in rules(false), exchanges in proptest::collection::vec(exchanges(), 1..5)) {
         let named = named();
         let policy = ContentPolicy::compile(&rules, Arc::clone(&named.lists));
-        let mut last = HostRules::default();
+        let mut last = LastFound::default();
         for exchange in exchanges {
             let first = rules.iter().position(|rule| exchange.matches(rule, &named));
             let (rule, late) = ask(&policy, &exchange, &mut last);
@@ -241,7 +241,7 @@ proptest! {
         let named = named();
         let policy = ContentPolicy::compile(&rules, Arc::clone(&named.lists));
         let first = rules.iter().position(|rule| exchange.matches(rule, &named));
-        let (rule, late) = ask(&policy, &exchange, &mut HostRules::default());
+        let (rule, late) = ask(&policy, &exchange, &mut LastFound::default());
         let all = rule.into_iter().chain(late).map(|id| id.0 as usize);
         prop_assert_eq!(all.min(), first);
     }
@@ -260,7 +260,7 @@ fn assert_asks(condition: impl FnOnce(&mut ContentRule), cases: &[Case<'_>]) {
         let fields = fields(all);
         let facts =
             RequestFacts { host: Some(host), method: "GET", target, fields: &fields, size: Known::Bytes(0) };
-        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
+        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut LastFound::default());
         assert_eq!(standing.otherwise.is_some(), matches, "{host} {target} {all:?}");
         let answers = policy.explain(&flow("10.1.2.3"), &facts);
         assert_eq!(answers[0].1 == Answer::Matches, matches, "{host} {target} {all:?}");
@@ -304,7 +304,7 @@ fn matching(policy: &ContentPolicy, agent: &[u8]) -> Option<ContentRuleId> {
     fields.push(Field { name: b"User-Agent", value: agent, never_indexed: false });
     let size = Known::Bytes(0);
     let facts = RequestFacts { host: Some("a"), method: "GET", target: "/", fields: &fields, size };
-    policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default()).otherwise
+    policy.at_request(&flow("10.1.2.3"), &facts, &mut LastFound::default()).otherwise
 }
 
 #[test]
@@ -394,7 +394,7 @@ fn all_values_are_like_it_where_a_rule_allows() {
                     size: Known::Bytes(0),
                 };
                 let found = policy
-                    .at_request(&flow("10.0.0.1"), &facts, &mut HostRules::default())
+                    .at_request(&flow("10.0.0.1"), &facts, &mut LastFound::default())
                     .otherwise
                     .is_some();
                 assert_eq!(found, matches, "{} {:?} {all:?}", rule.name, rule.action);
@@ -430,7 +430,7 @@ fn listed_urls_have_the_form_of_requests() {
         let facts =
             RequestFacts { host: Some(host), method: "GET", target, fields: &fields, size: Known::Bytes(0) };
         assert_eq!(
-            policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default()).otherwise.is_some(),
+            policy.at_request(&flow("10.1.2.3"), &facts, &mut LastFound::default()).otherwise.is_some(),
             is_on,
             "{host} {target}"
         );
@@ -490,10 +490,10 @@ fn a_response_is_asked_only_for_requests_that_hold() {
             fields: &request,
             size: Known::Bytes(0),
         };
-        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
+        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut LastFound::default());
         let (size, inside) = (Known::Bytes(0), Inside::Nothing);
         let facts = ResponseFacts { status: 200, fields: &response, size, inside };
-        policy.at_response(&standing, &facts).rule.is_some()
+        policy.at_response(&standing, &facts, &mut LastFound::default()).rule.is_some()
     };
     for (place, second) in of_response.iter().enumerate() {
         let mut rule = ContentRule::new("rule", ContentAction::Alert);
@@ -546,11 +546,42 @@ fn memory_has_every_piece() {
     by_host.host = vec!["a.example".parse().unwrap()];
     let by_path = ContentRule { path: vec!["/x*".parse().unwrap()], ..by_host.clone() };
     let policy = ContentPolicy::compile(&[by_host, by_path], Arc::default());
-    let (fields, mut last) = (Fields::default(), HostRules::default());
+    let (fields, mut last) = (Fields::default(), LastFound::default());
     let (host, method, target, size) = (Some("a.example"), "GET", "/", Known::Not);
     policy.at_request(&bare, &RequestFacts { host, method, target, fields: &fields, size }, &mut last);
     let places = last.memory() - "a.example".len();
     assert!(is_of_whole(places, size_of::<usize>()) && (2..=8).contains(&(places / size_of::<usize>())));
+}
+
+#[test]
+fn what_is_kept_of_a_connections_last_fields_has_bounds() {
+    let rules: Vec<_> = (0..6)
+        .map(|n| {
+            let glob: Glob = "*tool*".parse().unwrap();
+            let header = vec![(format!("x-{n}"), TextPattern::Glob(glob))];
+            ContentRule { header, ..ContentRule::new(&format!("rule {n}"), ContentAction::Alert) }
+        })
+        .collect();
+    let policy = ContentPolicy::compile(&rules, Arc::default());
+    let (mut last, long) = (LastFound::default(), "tool ".repeat(100));
+    let mut ask = |fields: &Fields| {
+        let (host, method, target, size) = (None, "GET", "/", Known::Bytes(0));
+        let facts = RequestFacts { host, method, target, fields, size };
+        let rule = policy.at_request(&flow("10.1.2.3"), &facts, &mut last).otherwise;
+        (rule.map(|id| id.0), last.memory())
+    };
+    let mut most = 0;
+    for round in 0..3 {
+        for n in 0..6 {
+            let name = format!("X-{n}");
+            for (value, found) in [("a Tool", true), ("a Tool", true), ("none", false), (&*long, true)] {
+                let (rule, memory) = ask(&fields(&[(&name, value)]));
+                assert_eq!(rule, found.then_some(n), "{round} {name}: {value}");
+                most = most.max(memory);
+            }
+        }
+    }
+    assert!(most < 1024, "{most} bytes: a long value is kept, or that of each field");
 }
 
 #[test]
@@ -612,7 +643,7 @@ fn content_of_requests_is_looked_at_where_there_is_some() {
         let facts = RequestFacts { host: None, method: "POST", target: "/", fields: &fields, size };
         let answers = policy.explain(&flow("10.1.2.3"), &facts);
         assert_eq!(answers, [(ContentRuleId(0), answer)], "{size:?}");
-        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
+        let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut LastFound::default());
         assert_eq!(standing.at_content.len(), usize::from(answer == Answer::AtContent));
     }
 }
@@ -625,7 +656,7 @@ fn the_type_of_a_response_decides_when_it_is_known() {
     let fields = Fields::default();
     let (host, method, target, size) = (None, "GET", "/", Known::Bytes(0));
     let facts = RequestFacts { host, method, target, fields: &fields, size };
-    let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut HostRules::default());
+    let standing = policy.at_request(&flow("10.1.2.3"), &facts, &mut LastFound::default());
     for (inside, answer) in [
         (Inside::Is(FileType::Dll), Answer::Matches),
         (Inside::Is(FileType::Pdf), Answer::No("file_type")),
@@ -635,7 +666,7 @@ fn the_type_of_a_response_decides_when_it_is_known() {
         let response = ResponseFacts { status: 200, fields: &fields, size: Known::Not, inside };
         let answers = policy.explain_response(&standing, &response);
         assert_eq!(answers, [(ContentRuleId(0), answer)], "{inside:?}");
-        let decided = policy.at_response(&standing, &response);
+        let decided = policy.at_response(&standing, &response, &mut LastFound::default());
         assert_eq!(decided.rule.is_some(), answer == Answer::Matches, "{inside:?}");
         assert_eq!(decided.awaits_type, answer == Answer::AwaitsType, "{inside:?}");
     }
