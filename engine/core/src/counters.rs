@@ -239,7 +239,7 @@ worker_counters! {
     leg_limits: Counter = "wireglass_leg_limits_total", "Times that a leg got less than buffer_bytes because the worker's memory was short.";
     heap_records: Counter = "wireglass_heap_records_total", "Records without a free buffer: they are on the heap, and are copied into frames.";
     midstream_flows: Counter = "wireglass_midstream_flows_total", "Connections that pass although their beginning was not seen.";
-    midstream_bare: Counter = "wireglass_midstream_bare_segments_total", "FINs, RSTs and SYN-ACKs without data of unknown connections that passed.";
+    midstream_bare: Counter = "wireglass_midstream_bare_segments_total", "FINs, RSTs and SYN-ACKs without data that passed although their connection is unknown.";
     asymmetric_flows: Counter = "wireglass_asymmetric_flows_total", "Connections of which only one direction passes this engine (`fleet.asymmetric`).";
     events_summed: Counter = "wireglass_events_summed_total", "Events that were not written one by one: `summary` events count them.";
     http_transactions: Counter = "wireglass_http_transactions_total", "HTTP transactions that were read.";

@@ -45,8 +45,8 @@ reasons! {
         TxRingFull = "packet.tx_ring_full", "The port took no more frames; TCP sends it again.";
         NoBuffer = "packet.no_buffer", "The buffer pool was empty.";
         RepeatedWhileHeld = "packet.repeated_while_held", "The client repeated bytes that the engine already holds; the first copy counts.";
-        HoldFull = "packet.hold_full", "Too many frames are held for incomplete ClientHellos; the client sends it again.";
-        MemoryFull = "packet.memory_full", "The worker's flows use all of their memory; TCP sends it again.";
+        HoldFull = "packet.hold_full", "Too many frames are held for incomplete ClientHellos; the client sends this one again.";
+        MemoryFull = "packet.memory_full", "The worker's flows use all of their memory; TCP sends the segment again.";
         BrokenHandshake = "packet.broken_handshake", "A SYN or data that does not fit a TCP handshake that the engine can follow.";
         TableFull = "packet.table_full", "A SYN came, the flow table is full, and no flow in it may give way.";
         ClientFlows = "packet.client_flows", "A SYN of a client that already has as many flows as one client may have.";

@@ -391,7 +391,7 @@ impl Metrics {
             }
         }
         const GAUGES: [(&str, &str); 3] = [
-            ("wireglass_fetch_queue", "Requests for CRLs, OCSP responses and issuer certificates that wait."),
+            ("wireglass_fetch_queue", "Waiting requests for CRLs, OCSP responses and issuer certificates."),
             ("wireglass_fetch_cache_entries", "Fetched answers, and recent failures, that are kept."),
             ("wireglass_fetch_cache_bytes", "Bytes of the fetched answers."),
         ];

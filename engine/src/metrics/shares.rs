@@ -17,7 +17,7 @@ impl Metrics {
         let name = "wireglass_connections_total";
         page.family(
             name,
-            "Flows that have ended, by policy's action; none: they ended before policy decided.",
+            "Flows that have ended, by what the engine did with them; none: they ended before that was decided.",
             Kind::Counter,
         );
         for (worker, counters) in self.workers().iter().enumerate() {
@@ -29,7 +29,7 @@ impl Metrics {
         let name = "wireglass_connection_bytes_total";
         page.family(
             name,
-            "Bytes of flows' frames, by policy's action and by the end that sent them; none: policy has not decided yet.",
+            "Bytes of flows' frames, by what the engine does with the flow, and by the end that sent them; none: that is not decided yet.",
             Kind::Counter,
         );
         for (worker, counters) in self.workers().iter().enumerate() {
