@@ -27,6 +27,8 @@ mod orders;
 mod pinned;
 mod plain;
 mod policy;
+#[cfg(feature = "dpdk")]
+mod ports;
 mod reload;
 mod replay;
 #[cfg(feature = "dpdk")]

@@ -17,15 +17,16 @@ use wireglass_core::policy::Tallies;
 use wireglass_core::tls::{Fetcher, TlsContext};
 
 use super::failures::FailureWatch;
+use super::ports::{eal_arguments, mirror_ports, ports_can_open, wire_ports};
 use super::run_fleet::{FleetPart, make_folder};
 use super::supervisor::Supervisor;
 use super::take_over::take_over_from;
 use crate::capture::CaptureWriter;
-use crate::config::{self, Compiled, Config, ListFile, Wire, Workers};
+use crate::config::{Compiled, Config, ListFile, Workers};
 use crate::confine;
 use crate::control::{ControlServer, ControlSocket, WholeEngine};
 use crate::cores::place_other_threads;
-use crate::driver::dpdk::{MirrorPort, Ports, WirePorts, WorkerQueues, has_driver};
+use crate::driver::dpdk::{Ports, WorkerQueues};
 use crate::engine_builder::EngineBuilder;
 use crate::exclusions::ExclusionFile;
 use crate::fetch::FetchThreads;
@@ -33,7 +34,6 @@ use crate::flow_dump::FlowDumper;
 use crate::generation::Generations;
 use crate::handshake_pool::Pool;
 use crate::icap::probe_beside;
-use crate::interfaces::Kernel;
 use crate::links::{LinkWatch, Passing};
 use crate::log::{self, LogSender, LogWriter, StatsSource};
 use crate::metrics::{Metrics, MetricsServer, PortSources};
@@ -468,74 +468,6 @@ fn verdict_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
 fn nanoseconds() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     u64::try_from(START.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
-pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
-    let kernel = Kernel::read(Path::new("/"));
-    let wants_none = eal_arguments(config).iter().any(|word| word == "--no-huge");
-    if let (0, all) = kernel.hugepages()
-        && !wants_none
-    {
-        let found = if all == 0 {
-            "there are no hugepages".into()
-        } else {
-            format!("none of {all} hugepages is free")
-        };
-        return Err(format!(
-            "{found}, and DPDK keeps its packets in them: `sysctl vm.nr_hugepages=192` makes some (docs/deploy.md says how many, and how for \
-             each boot); ports that are `xdp:INTERFACE` or `af_packet:INTERFACE` need none"
-        ));
-    }
-    obstacles_of_ports(config)
-}
-
-/// The same of each port for itself.
-pub(super) fn obstacles_of_ports(config: &Config) -> Result<(), String> {
-    let kernel = Kernel::read(Path::new("/"));
-    let mirrors = config.mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
-    let ports = config.wires.iter().flat_map(|wire| &wire.kernel_ports);
-    for port in ports.chain(mirrors) {
-        if let Some(obstacle) = kernel.obstacle(port, config.workers.cores.len()) {
-            return Err(obstacle.to_string());
-        }
-        if !has_driver(port.sockets.driver()) {
-            return Err(format!(
-                "{port}: DPDK has no driver {0}: apt-get install librte-net-{1}23 (Debian 12), or the package of your DPDK",
-                port.sockets.driver(),
-                port.sockets.driver().trim_start_matches("net_").replace('_', "-"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// The ports of all wires.
-pub(super) fn wire_ports(config: &Config) -> Vec<WirePorts> {
-    let ports = |wire: &Wire| WirePorts {
-        inside: wire.inside.clone(),
-        outside: wire.outside.clone(),
-        interfaces: [&wire.inside, &wire.outside].map(|port| Some(config.kernel_port(port)?.interface)),
-        mtu: wire.mtu,
-        far_end_offloads: false,
-    };
-    config.wires.iter().map(ports).collect()
-}
-
-/// The ports of all mirrors.
-fn mirror_ports(config: &Config) -> Vec<MirrorPort> {
-    let port = |mirror: &config::MirrorPort| MirrorPort {
-        name: mirror.port.clone(),
-        interface: config.kernel_port(&mirror.port).map(|port| port.interface),
-        mtu: mirror.mirror.mtu,
-        bypassed: mirror.mirror.bypassed,
-    };
-    config.mirrors.iter().map(port).collect()
-}
-
-/// What EAL is started with.
-pub(super) fn eal_arguments(config: &Config) -> Vec<String> {
-    config.dpdk.arguments(&config.wires, &config.mirrors, config.workers.cores.len())
 }
 
 impl Signals {

@@ -18,7 +18,7 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use wireglass_core::order::Order;
 
-use super::run::obstacles_of_ports;
+use super::ports::obstacles_of_ports;
 use super::supervisor;
 use crate::config::Config;
 use crate::control::client::{self, AskError};

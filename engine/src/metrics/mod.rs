@@ -5,6 +5,7 @@ mod capture;
 mod certificates;
 mod confinement;
 mod durations;
+mod exclusions;
 mod fleet;
 mod generation;
 mod icap;

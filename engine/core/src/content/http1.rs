@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use super::border::{Border, HeadKind, Teller, What};
 use super::http::Fault;
+use super::http1_chunk::{Chunk, Step};
 use super::http1_head::{Framing, Head, Lines, MAX_HEAD, RequestLine, Strictness};
 use super::transactions::{Transaction, Transactions};
 use crate::end::{End, PerEnd};
@@ -108,38 +109,6 @@ enum State {
     UntilClose,
     /// Nobody wants to know what comes.
     Stopped,
-}
-
-/// Where in a chunked body (RFC 9112, 7.1).
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Chunk {
-    /// Any number of zeros may lead.
-    Size {
-        size: u64,
-        begun: bool,
-    },
-    /// After the size: extensions of any length, up to the line feed.
-    Extension {
-        size: u64,
-    },
-    Data(u64),
-    /// The CR LF after the data.
-    DataEnd {
-        cr: bool,
-    },
-    /// A trailer's line, empty so far or not. Any number of them, of any length: nothing in them is looked at.
-    Trailer {
-        empty: bool,
-    },
-}
-
-/// What a byte between the data of chunks leads to.
-enum Step {
-    To(Chunk),
-    /// The body has ended.
-    End,
-    /// No chunked body has this here.
-    Broken,
 }
 
 const FIRST_CHUNK: State = State::Chunked(Chunk::Size { size: 0, begun: false });
@@ -663,37 +632,6 @@ fn swap_request(request: &mut HttpEvent, response: &mut HttpEvent) {
     swap(&mut request.user_agent, &mut response.user_agent);
     swap(&mut request.referer, &mut response.referer);
     swap(&mut request.method, &mut response.method);
-}
-
-impl Chunk {
-    /// One byte further in what stands between the data.
-    fn step(self, byte: u8) -> Step {
-        Step::To(match (self, byte) {
-            (Self::Size { size, .. }, _) if byte.is_ascii_hexdigit() => {
-                // Nobody sends a chunk that large.
-                if size >> 56 != 0 {
-                    return Step::Broken;
-                }
-                let digit = char::from(byte).to_digit(16).unwrap_or_default();
-                Self::Size { size: size << 4 | u64::from(digit), begun: true }
-            }
-            (Self::Size { begun: false, .. }, _) => return Step::Broken,
-            (Self::Size { size, .. } | Self::Extension { size }, b'\n') => match size {
-                0 => Self::Trailer { empty: true },
-                size => Self::Data(size),
-            },
-            (Self::Size { size, .. }, b'\r' | b';' | b' ' | b'\t') => Self::Extension { size },
-            (Self::Extension { .. }, _) => self,
-            (Self::DataEnd { cr: false }, b'\r') => Self::DataEnd { cr: true },
-            (Self::DataEnd { .. }, b'\n') => Self::Size { size: 0, begun: false },
-            (Self::Trailer { empty: true }, b'\n') => return Step::End,
-            (Self::Trailer { .. }, b'\n') => Self::Trailer { empty: true },
-            // The CR of an empty line.
-            (Self::Trailer { .. }, b'\r') => self,
-            (Self::Trailer { .. }, _) => Self::Trailer { empty: false },
-            _ => return Step::Broken,
-        })
-    }
 }
 
 fn head_ends(

@@ -158,19 +158,17 @@ enum Field {
 impl Field {
     fn named(name: &[u8]) -> Self {
         const NAMES: [(&str, Field); 9] = [
-            ("Connection", Field::Connection),
-            ("Content-Length", Field::ContentLength),
-            ("Content-Type", Field::ContentType),
-            ("Host", Field::Host),
-            ("Location", Field::Location),
-            ("Referer", Field::Referer),
-            ("Transfer-Encoding", Field::TransferEncoding),
-            ("Upgrade", Field::Upgrade),
-            ("User-Agent", Field::UserAgent),
+            ("connection", Field::Connection),
+            ("content-length", Field::ContentLength),
+            ("content-type", Field::ContentType),
+            ("host", Field::Host),
+            ("location", Field::Location),
+            ("referer", Field::Referer),
+            ("transfer-encoding", Field::TransferEncoding),
+            ("upgrade", Field::Upgrade),
+            ("user-agent", Field::UserAgent),
         ];
-        // As most write it is one comparison.
-        let is_named = |known: &str| name == known.as_bytes() || name.eq_ignore_ascii_case(known.as_bytes());
-        let known = NAMES.iter().find(|(known, _)| is_named(known));
+        let known = NAMES.iter().find(|(known, _)| fields::is_name(name, known));
         known.map_or(Self::Other, |&(_, field)| field)
     }
 

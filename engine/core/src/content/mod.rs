@@ -7,6 +7,7 @@ mod hpack;
 mod hpack_static;
 mod http;
 mod http1;
+mod http1_chunk;
 mod http1_head;
 mod http1_strict;
 mod http2;

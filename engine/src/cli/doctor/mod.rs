@@ -153,9 +153,9 @@ fn open_ports(config: &Config) -> Result<Vec<PortCapabilities>, String> {
 
 #[cfg(feature = "dpdk")]
 fn look(config: &Config) -> Result<Vec<PortCapabilities>, String> {
-    super::run::ports_can_open(config)?;
-    let arguments = super::run::eal_arguments(config);
-    let ports = super::run::wire_ports(config);
+    super::ports::ports_can_open(config)?;
+    let arguments = super::ports::eal_arguments(config);
+    let ports = super::ports::wire_ports(config);
     crate::driver::dpdk::probe::look(&arguments, &ports, config.workers.cores.len())
         .map_err(|error| error.to_string())
 }

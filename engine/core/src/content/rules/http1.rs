@@ -9,7 +9,7 @@ use tcp_stack::{Duration, Instant};
 
 use super::content_watch::ContentWatch;
 use super::http1_answer::encode;
-use super::http1_body::Awaiting;
+use super::http1_body::{Awaiting, Body};
 use super::http1_edit::edited;
 use super::inspection::Inspection;
 use super::judge::{Answer, Judge, Judged, Place, Refusal, Ruling};
@@ -110,25 +110,6 @@ pub(super) enum Fate {
     Drop,
 }
 
-/// Content of the message that passes.
-#[derive(Default)]
-pub(super) struct Body {
-    /// Where the piece begins that is not complete.
-    pub(super) begun: Option<u64>,
-    /// What lies before this was shown to whoever looks into it.
-    pub(super) shown: u64,
-    /// Bytes of the pieces before it.
-    bytes: u64,
-    pub(super) watch: ContentWatch,
-}
-
-impl Body {
-    /// Bytes of it, if this is how far it has come.
-    fn up_to(&self, at: u64) -> u64 {
-        self.bytes + self.begun.map_or(0, |begun| at.saturating_sub(begun))
-    }
-}
-
 impl Direction {
     /// Keeps what is not decided: these are the bytes of the call.
     pub(super) fn keep(&mut self, bytes: &[u8]) {
@@ -161,12 +142,12 @@ impl Http1Rules {
         direction.held.extend_from_slice(bytes);
     }
 
-    /// Content that comes goes on unasked.
+    /// Content of the message that comes goes on, and no rule wants to see it.
     pub(super) fn passes_content(&self, from: End) -> bool {
         self.directions[from].fate == Fate::Pass && self.is_plain(from)
     }
 
-    /// So much content has come, and nothing else, while it [goes on unasked](Self::passes_content).
+    /// So much content has come, and nothing else, while it [passes](Self::passes_content).
     pub(super) fn pass_content(&mut self, from: End, bytes: usize, decisions: &mut Decisions) {
         let direction = &mut self.directions[from];
         direction.seen += bytes as u64;
@@ -392,8 +373,8 @@ impl Http1Rules {
         matches!(self.mode, Mode::Ended | Mode::Lingering { .. })
     }
 
-    /// Nothing that this end has sent waits, nobody looks at the content that comes, and no answer of ours is due: what needs no decision
-    /// of a head goes on. It is so for most content, and spares asking each of those that could have a say.
+    /// Nothing that this end has sent waits, no rule looks into its content, and no answer of ours is due. So the content goes on, and
+    /// neither rules nor lanes nor timers need to be asked about it: the common case.
     fn is_plain(&self, from: End) -> bool {
         let is_watched = !self.directions[from].body.watch.is_idle() || self.awaiting.is_some();
         self.mode == Mode::Rules && self.last.is_none() && !is_watched && self.lanes[from].is_idle()

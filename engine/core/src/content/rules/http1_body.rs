@@ -2,6 +2,7 @@
 
 use tcp_stack::{Duration, Instant};
 
+use super::content_watch::ContentWatch;
 use super::http1::{Fate, Http1Rules};
 use super::judge::{Judge, Place, Refusal, Ruling};
 use super::streamed::is_media;
@@ -17,7 +18,26 @@ const WAIT: Duration = Duration::from_millis(500);
 
 const PLACE: Place = Place { from: End::Server, stream: 0 };
 
-/// Such a response.
+/// Content of the message that passes.
+#[derive(Default)]
+pub(super) struct Body {
+    /// Where the piece begins that is not complete.
+    pub(super) begun: Option<u64>,
+    /// What lies before this was shown to whoever looks into it.
+    pub(super) shown: u64,
+    /// Bytes of the pieces before it.
+    pub(super) bytes: u64,
+    pub(super) watch: ContentWatch,
+}
+
+impl Body {
+    /// Bytes of it, if this is how far it has come.
+    pub(super) fn up_to(&self, at: u64) -> u64 {
+        self.bytes + self.begun.map_or(0, |begun| at.saturating_sub(begun))
+    }
+}
+
+/// A response whose type decides.
 pub(super) struct Awaiting {
     watch: Box<TypeWatch>,
     /// The head as it goes on; none: as it is.

@@ -9,6 +9,7 @@ use tcp_stack::{Duration, Instant};
 
 use super::judge::Refusal;
 use super::judge_inspection::LateNames;
+use super::octets::Octets;
 use super::streamed::{is_media, is_streamed, is_streamed_request};
 use crate::content::body::{FileType, Undecodable};
 use crate::content::filter::Decisions;
@@ -20,8 +21,6 @@ use crate::reason::Reason;
 /// Octets at the end of a body that wait with `hold = "tail"` until all of it has been looked at. No program, archive or document of
 /// those that are of use to anybody is whole without them.
 const TAIL: u64 = 16 * 1024;
-/// Octets up to this are put together.
-const PIECE: usize = 16 * 1024;
 /// Octets that wait for a thread with `hold = "tail"` at most, beside the tail: then the sender's window closes.
 const MAX_LAG: u64 = 256 * 1024;
 
@@ -49,11 +48,11 @@ pub(super) struct Inspection {
     /// None: a thread has it.
     scan: Option<Box<BodyScan>>,
     scan_memory: usize,
-    /// Octets that have come and are not on their way to a thread; in pieces, so that none is moved when more come.
-    todo: Vec<Vec<u8>>,
-    todo_len: usize,
-    /// Octets that are with a thread.
+    /// Octets that have come and are not on their way to a thread.
+    todo: Octets,
+    /// Octets that are with a thread, and their memory.
     away: u64,
+    away_memory: usize,
     seen: u64,
     body: u64,
     /// Octets at the end that wait.
@@ -153,9 +152,9 @@ impl Inspection {
             tail_is_all: scan.keeps_back(),
             scan_memory: scan.memory(),
             scan: Some(scan),
-            todo: Vec::new(),
-            todo_len: 0,
+            todo: Octets::default(),
             away: 0,
+            away_memory: 0,
             seen: 0,
             body: 0,
             tail: TAIL,
@@ -187,11 +186,7 @@ impl Inspection {
     pub(super) fn push(&mut self, octets: &[u8]) {
         self.body += octets.len() as u64;
         if matches!(self.state, State::Looking) && !octets.is_empty() {
-            self.todo_len += octets.len();
-            match self.todo.last_mut() {
-                Some(last) if last.len() + octets.len() <= PIECE => last.extend_from_slice(octets),
-                _ => self.todo.push(octets.to_vec()),
-            }
+            self.todo.push(octets);
         }
     }
 
@@ -212,14 +207,13 @@ impl Inspection {
 
     /// Hands a thread what has come, if it has none of it.
     pub(super) fn ask(&mut self, decisions: &mut Decisions) {
-        let is_due = !self.todo.is_empty() || self.has_ended && !self.end_is_told;
+        let is_due = !self.todo.pieces.is_empty() || self.has_ended && !self.end_is_told;
         if !is_due || !matches!(self.state, State::Looking) {
             return;
         }
         let Some(scan) = self.scan.take() else { return };
-        let (octets, ends) = (std::mem::take(&mut self.todo), self.has_ended);
-        let len = std::mem::take(&mut self.todo_len);
-        self.away = len as u64;
+        let (Octets { pieces: octets, len, memory }, ends) = (std::mem::take(&mut self.todo), self.has_ended);
+        (self.away, self.away_memory) = (len as u64, memory);
         self.end_is_told |= ends;
         self.scan_memory = scan.memory() + scan.growth(len);
         self.until = Some(Instant::ZERO);
@@ -270,6 +264,7 @@ impl Inspection {
             self.scan = Some(scan);
         }
         self.seen += std::mem::take(&mut self.away);
+        self.away_memory = 0;
         self.until = None;
         self.kind = self.kind.or(kind);
         if let (Holding::ByType, Some(kind)) = (self.hold, self.kind)
@@ -301,7 +296,7 @@ impl Inspection {
     fn settle(&mut self, state: State) {
         self.state = state;
         (self.scan, self.scan_memory, self.until) = (None, 0, None);
-        (self.todo, self.todo_len) = (Vec::new(), 0);
+        self.todo = Octets::default();
     }
 
     /// Nothing is awaited of it.
@@ -365,7 +360,7 @@ impl Inspection {
 
     /// Threads lag so far behind that no more of the body is wanted.
     pub(super) fn is_behind(&self) -> bool {
-        !self.is_settled() && !self.holds_all() && self.away + self.todo_len as u64 > MAX_LAG
+        !self.is_settled() && !self.holds_all() && self.away + self.todo.len as u64 > MAX_LAG
     }
 
     /// When a thread has had its time.
@@ -387,8 +382,7 @@ impl Inspection {
 
     /// Bytes of memory that count as held.
     pub(super) fn held(&self) -> usize {
-        let spare = self.todo.last().map_or(0, |last| last.capacity() - last.len());
-        self.scan_memory + self.todo_len + spare + self.away as usize
+        self.scan_memory + self.todo.memory + self.away_memory
     }
 
     /// Bytes of memory that it holds beside its own size.

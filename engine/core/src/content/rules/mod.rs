@@ -28,6 +28,7 @@ mod inspection;
 mod judge;
 mod judge_inspection;
 mod lane;
+mod octets;
 mod streamed;
 mod type_watch;
 
