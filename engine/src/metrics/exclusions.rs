@@ -22,7 +22,7 @@ impl Metrics {
         ];
         for (name, help, read) in FAMILIES {
             page.family(name, help, Kind::Counter);
-            for (worker, counters) in self.workers.iter().enumerate() {
+            for (worker, counters) in self.workers().iter().enumerate() {
                 for cause in Cause::ALL {
                     page.sample(
                         name,
@@ -32,7 +32,7 @@ impl Metrics {
                 }
             }
         }
-        let Some(exclusions) = self.exclusions.get() else { return };
+        let Some(exclusions) = self.exclusions() else { return };
         let name = "wireglass_exclusions";
         page.family(name, "Servers known or suspected not to be decryptable.", Kind::Gauge);
         page.sample(name, &[], exclusions.len());
