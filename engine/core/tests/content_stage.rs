@@ -109,18 +109,18 @@ fn a_block_that_passes_or_is_released_as_a_whole_is_not_copied() {
     let at = Instant::from_secs(5);
     for script in [Script::Until(at), Script::HeldUntil(at)] {
         let mut driven = Driven::new(Stage::new(Box::new(Scripted::new(script))));
-        let sent: Vec<Vec<u8>> = (0..4u8).map(|n| vec![n; 5_000]).collect();
+        let sent: Vec<Vec<u8>> = (0..4u8).map(|n| vec![n; 9_000]).collect();
         let mut blocks = Vec::new();
         for bytes in &sent {
             assert_eq!(driven.stage.plaintext(End::Client, bytes), Fate::Keep);
             let block = [&[0; 5][..], bytes, &[0; 17]].concat();
             blocks.push(block.as_ptr());
-            driven.stage.keep(End::Client, Opened { block, at: 5, len: 5_000, end: 5_005 });
+            driven.stage.keep(End::Client, Opened { block, at: 5, len: 9_000, end: 9_005 });
             assert_eq!(driven.stage.next_ready(End::Client, 5, |_| unreachable!()), None, "not to go on yet");
         }
         driven.stage.handle_timeout(at);
         for place in blocks {
-            let Some(Ready::Data(block, 5_000)) = driven.stage.next_ready(End::Client, 5, |_| unreachable!())
+            let Some(Ready::Data(block, 9_000)) = driven.stage.next_ready(End::Client, 5, |_| unreachable!())
             else {
                 panic!("a block");
             };
@@ -144,6 +144,21 @@ fn what_is_held_leaves_others_their_blocks() {
     driven.release();
     assert!(driven.left[0] == (0..100).flat_map(|n| [n; 16_000]).collect::<Vec<u8>>());
     assert!((90..95).contains(&(driven.copies - copies)), "{} blocks were copied", driven.copies - copies);
+}
+
+/// Blocks are as large as a record may be, however little is in one, and all flows share them.
+#[test]
+fn what_is_held_in_small_records_takes_no_blocks() {
+    let mut driven =
+        Driven::new(Stage::new(Box::new(Scripted::new(Script::HeldUntil(Instant::from_secs(5))))));
+    (0..500).for_each(|n| driven.give(End::Client, &[n as u8; 2_100]));
+    let beside = driven.stage.memory() - driven.stage.held();
+    assert!(beside < 40_000, "{beside} bytes beside what is held");
+    let copies = driven.copies;
+    driven.stage.handle_timeout(Instant::from_secs(5));
+    driven.release();
+    assert!(driven.left[0] == (0..500).flat_map(|n| [n as u8; 2_100]).collect::<Vec<u8>>());
+    assert_eq!(driven.copies - copies, (500 * 2_100_usize).div_ceil(1 << 14), "full records of copies");
 }
 
 #[test]

@@ -68,8 +68,9 @@ pub(super) fn take_over_from(config: &Config, limit: Duration, stop: &AtomicBool
                     "--take-over: somebody has taken the drain back; the engine that runs goes on".into()
                 );
             }
-            // Others ask, too.
+            // Others ask, too; or it was busy, and there is time for another try.
             Err(AskError::Refused(Refusal::Busy, _)) => left,
+            Err(AskError::Io(_)) if !process.is_gone_within(Duration::ZERO) => left,
             Err(error) if process.ends(&error) => return Ok(()),
             Err(error) => return Err(wrong(error)),
         };

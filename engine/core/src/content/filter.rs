@@ -159,7 +159,7 @@ pub struct Decisions {
     pub(super) asked: VecDeque<(u64, Box<dyn Scan>)>,
     /// There is no server: what would pass goes nowhere.
     pub(super) is_one_ended: bool,
-    /// Bytes that are held, and those that were inserted or released and have not gone on yet.
+    /// Bytes that are held, and those that were inserted, released or discarded and are still here.
     pub(super) held: usize,
     /// An end's bytes are held, or were dropped and are inserted later: what comes behind them waits, its end too.
     pub(super) holding: PerEnd<bool>,
@@ -223,14 +223,13 @@ impl Decisions {
         self.cover(Act::Hold, from, bytes);
     }
 
-    /// The first `bytes` held bytes of this end go on: behind all that has been decided, before all that has not.
+    /// The first `bytes` held bytes of this end, no more than there are, go on: behind all that has been decided, before all that has not.
     pub fn release(&mut self, from: End, bytes: usize) {
         self.add(Act::Release, from, bytes);
     }
 
-    /// The first `bytes` held bytes of this end go nowhere.
+    /// The first `bytes` held bytes of this end, no more than there are, go nowhere.
     pub fn discard(&mut self, from: End, bytes: usize) {
-        self.held -= bytes;
         self.add(Act::Discard, from, bytes);
     }
 

@@ -268,8 +268,7 @@ impl<B: AsMut<[u8]>> Stage<B> {
             }
             match act {
                 Act::Pass | Act::Drop | Act::Hold => *covered -= done,
-                Act::Release => decisions.held -= done,
-                Act::Discard => {}
+                Act::Release | Act::Discard => decisions.held -= done,
             }
             match act {
                 _ if len == 0 => {}

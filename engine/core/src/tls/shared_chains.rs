@@ -68,8 +68,9 @@ impl GoodChain {
     /// Seals it, as a word of this engine. None: the library has no random bytes, or it cannot be told.
     pub fn seal(&self, key: &FleetKey, fleet: &str, engine: &str) -> Option<Vec<u8>> {
         let revocation = match self.revocation {
-            Revocation::Good(RevocationSource::Crl) => 1,
-            Revocation::Unknown(_) => 2,
+            // 1 was a staple.
+            Revocation::Good(RevocationSource::Crl) => 2,
+            Revocation::Unknown(_) => 3,
             Revocation::Good(RevocationSource::Staple | RevocationSource::Ocsp) | Revocation::Revoked(_) => {
                 return None;
             }
@@ -93,8 +94,8 @@ impl GoodChain {
         let (from, rest) = rest.split_first_chunk::<8>().ok_or(malformed)?;
         let (until, rest) = rest.split_first_chunk::<8>().ok_or(malformed)?;
         let (revocation, root) = match rest.split_first().ok_or(malformed)? {
-            (1, root) => (Revocation::Good(RevocationSource::Crl), root),
-            (2, root) => (Revocation::Unknown(UNKNOWN), root),
+            (2, root) => (Revocation::Good(RevocationSource::Crl), root),
+            (3, root) => (Revocation::Unknown(UNKNOWN), root),
             _ => return Err(malformed),
         };
         let root = plain_name(std::str::from_utf8(root).map_err(|_| malformed)?.to_owned());

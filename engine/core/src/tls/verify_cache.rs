@@ -127,8 +127,8 @@ impl VerifyCache {
         })
     }
 
-    /// Where chains are shared, and the key of this one there. None: they are not, or the signer is not shown all that this one is judged by, and could
-    /// not find out who lies.
+    /// Where chains are shared, and the key of this one there. None: they are not, or the signer is not shown all that this one is judged
+    /// by, and could not find out who lies.
     fn shared(&self, key: &[u8; 32], staple: &[u8]) -> Option<(&SharedChains, [u8; 32])> {
         let (chains, trust) = self.shared.as_ref().filter(|(chains, _)| chains.is_on())?;
         if self.verifier.ct_logs.is_some() || !staple.is_empty() {

@@ -117,7 +117,7 @@ impl RuleFilter {
         match &mut self.rules {
             Rules::Undecided(start) => {
                 let mut rules = Box::new(Http1Rules::new());
-                rules.hold(End::Client, start);
+                rules.came_before(End::Client, start);
                 rules.off(&mut self.judge, from, reason, decisions);
                 self.rules = Rules::Http1(rules);
             }
@@ -153,7 +153,7 @@ impl Filter for RuleFilter {
                 if let Some(all) = &all
                     && from == End::Server
                 {
-                    rules.hold(End::Client, all);
+                    rules.came_before(End::Client, all);
                 }
                 let mut receiver = rules.receiver(judge, (from, shown), decisions);
                 inspector.bytes_with(from, bytes, &mut receiver);

@@ -136,7 +136,7 @@ impl Http1Rules {
     }
 
     /// These bytes have come before, and nothing was known about them.
-    pub(super) fn hold(&mut self, from: End, bytes: &[u8]) {
+    pub(super) fn came_before(&mut self, from: End, bytes: &[u8]) {
         let direction = &mut self.directions[from];
         direction.seen += bytes.len() as u64;
         direction.held.extend_from_slice(bytes);
@@ -190,7 +190,9 @@ impl Http1Rules {
                     }
                     Fate::Pass => self.pass(from, seen, decisions),
                     Fate::Drop => self.drop(from, seen, decisions),
-                    Fate::Held if judge.keeps_heads() => self.directions[from].keep(bytes),
+                    // Of a response whose type is awaited the head is there already.
+                    Fate::Held if from == End::Server && self.awaiting.is_some() => {}
+                    Fate::Held if judge.edits_heads(from) => self.directions[from].keep(bytes),
                     Fate::Held => {}
                 }
             }

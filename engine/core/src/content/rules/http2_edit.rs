@@ -50,5 +50,15 @@ mod tests {
         assert_eq!(with(&both, &[("a", "b"), ("x", "2"), ("x", "3")]), words(&["a=b", "y=1"]));
         assert_eq!(with(&both, &[("a", "b"), ("y", "1")]), None);
         assert_eq!(with(&[], &[("a", "b")]), None);
+        // As a configuration may write it.
+        let long = [
+            FieldEdit::Remove("X-Powered-By".into()),
+            FieldEdit::Set("X-Frame-Options".into(), "DENY".into()),
+        ];
+        assert_eq!(
+            with(&long, &[("x-powered-by", "a"), ("a", "b")]),
+            words(&["a=b", "x-frame-options=DENY"])
+        );
+        assert_eq!(with(&long, &[("a", "b"), ("x-frame-options", "DENY")]), None);
     }
 }

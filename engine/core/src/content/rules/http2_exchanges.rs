@@ -51,7 +51,7 @@ impl Relay<'_> {
         head: &mut HttpEvent,
         fields: &Fields,
     ) -> Option<Fields> {
-        if !self.judge.keeps_heads() {
+        if !self.judge.edits_heads(from) {
             return None;
         }
         let edits = match (from, kind) {

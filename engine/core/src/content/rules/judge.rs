@@ -504,9 +504,9 @@ impl Judge {
         })
     }
 
-    /// Heads may be changed, so their bytes are to be kept.
-    pub(super) fn keeps_heads(&self) -> bool {
-        self.policy.has_edits() || self.policy.has_inspections()
+    /// Heads of this end may be changed: by rules for that, and those of requests for a part of what is looked at.
+    pub(super) fn edits_heads(&self, from: End) -> bool {
+        self.policy.has_edits() || from == End::Client && self.policy.has_inspections()
     }
 
     /// How a request's head is to be changed.

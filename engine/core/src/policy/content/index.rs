@@ -38,8 +38,9 @@ pub(super) struct RuleIndex {
 
 /// Most values that are kept of one direction.
 const MAX_VALUES: usize = 4;
-/// Most bytes of one.
+/// Most bytes of one, and most rules that were found in it.
 const MAX_VALUE: usize = 256;
+const MAX_PLACES: usize = 64;
 
 /// What was found for the last messages of a connection, which those behind them mostly repeat: the host, the client's name, the type.
 #[derive(Debug, Default)]
@@ -316,7 +317,7 @@ impl FieldRules {
         }
         let before = places.len();
         self.texts.find(value, places);
-        if value.len() > MAX_VALUE {
+        if value.len() > MAX_VALUE || places.len() - before > MAX_PLACES {
             return;
         }
         let at = at.unwrap_or(last.len());
