@@ -10,7 +10,7 @@ use dpdk::Eal;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tcp_stack::Instant as EngineInstant;
-use wireglass::driver::dpdk::{DpdkIo, Ports, WirePorts};
+use wireglass::driver::dpdk::{DpdkIo, Ports, WirePorts, on_huge_pages};
 use wireglass::engine_builder::EngineBuilder;
 use wireglass::generation::Generations;
 use wireglass::handshake_pool::Pool;
@@ -122,7 +122,7 @@ impl Engine {
         let (parts, queues) = parts.pop().zip(queues.pop()).ok_or("one worker was asked for")?;
         let make = move |now, wall| {
             allocations::count_this_thread(true);
-            Worker::new(parts, queues.on_this_thread(), now, wall)
+            on_huge_pages(Worker::new(parts, queues.on_this_thread(), now, wall))
         };
         let worker = if order.alone { Running::alone(make)? } else { Running::thread(order.core, make)? };
         let trusted = trusted.certificate();

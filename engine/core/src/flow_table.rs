@@ -1,5 +1,7 @@
 //! Flows of one worker by their addresses: fixed capacity, keyed hash, and a named victim when it is full.
 
+use std::ops::Range;
+
 use hashbrown::HashTable;
 
 use crate::packet::FlowKey;
@@ -116,6 +118,12 @@ impl<T> FlowTable<T> {
             capacity,
             lists: [List { first: NONE, last: NONE, len: 0 }; CLASSES],
         }
+    }
+
+    /// Where its flows lie, taken places and those to come. A million of them take hundreds of megabytes, which are worth larger pages.
+    pub fn memory(&self) -> Range<*const u8> {
+        let start = self.slots.as_ptr();
+        start.cast()..start.wrapping_add(self.slots.capacity()).cast()
     }
 
     /// Flows in the table.

@@ -26,7 +26,7 @@ use crate::config::{Compiled, Config, ListFile, Workers};
 use crate::confine;
 use crate::control::{ControlServer, ControlSocket, WholeEngine};
 use crate::cores::place_other_threads;
-use crate::driver::dpdk::{Ports, WorkerQueues};
+use crate::driver::dpdk::{Ports, WorkerQueues, on_huge_pages};
 use crate::engine_builder::EngineBuilder;
 use crate::exclusions::ExclusionFile;
 use crate::fetch::FetchThreads;
@@ -428,7 +428,9 @@ fn start_workers<B>(
     let mut captures = captures.into_iter();
     for ((parts, queues), &core) in parts.into_iter().zip(queues).zip(&workers.cores) {
         let capture = captures.next();
-        let make = move |now, wall| Worker::new(parts, queues.on_this_thread(), now, wall).capturing(capture);
+        let make = move |now, wall| {
+            on_huge_pages(Worker::new(parts, queues.on_this_thread(), now, wall)).capturing(capture)
+        };
         let name = format!("wg-worker-{core}");
         match WorkerThread::start(
             name,

@@ -23,6 +23,7 @@ use self::mbuf_cache::MbufCache;
 pub use self::mirror::MirrorPort;
 use crate::links::mtu_mismatch;
 use crate::metrics::{PoolStatistics, PortStatistics};
+use crate::worker::Worker;
 
 /// Frame buffers of a worker: its receive rings, its transmit rings, held frames and what is on its way.
 const MBUFS: u32 = 16383;
@@ -406,6 +407,14 @@ fn offloads(granted: TxOffloads) -> Offloads {
     let checksums = granted.contains(TxOffloads::TCP_CKSUM | TxOffloads::IPV4_CKSUM);
     let segmentation = checksums && granted.contains(TxOffloads::TCP_TSO | TxOffloads::MULTI_SEGS);
     Offloads { checksums, segmentation }
+}
+
+/// Asks for huge pages behind what a worker looks up for each frame. Tells where there are none: then it is slower with very many flows, no more.
+pub fn on_huge_pages(worker: Worker<DpdkIo>) -> Worker<DpdkIo> {
+    if let Err(error) = dpdk::advise_huge_pages(worker.table_memory()) {
+        tracing::debug!(%error, "no huge pages for the table of flows");
+    }
+    worker
 }
 
 impl WorkerQueues {

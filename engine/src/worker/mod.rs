@@ -1,5 +1,4 @@
 //! A worker: one core, run to completion. Receive, classify, look up, process, timers, send.
-
 //!
 //! It has no clock: whoever runs it says what time it is, so the same worker runs on a core and in a simulation.
 
@@ -21,6 +20,7 @@ mod thread;
 mod verdicts;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tcp_stack::{Duration, Instant, Segment};
@@ -217,6 +217,11 @@ impl<IO: Io> Worker<IO> {
             backlog: 0,
             answers: 0,
         }
+    }
+
+    /// Where its table of flows lies, which is used from the front.
+    pub fn table_memory(&self) -> Range<*const u8> {
+        self.table.memory()
     }
 
     /// One turn: all there is to do now, a burst from each port at most. Returns how many things it did.
