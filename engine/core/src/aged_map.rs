@@ -11,7 +11,7 @@ struct Slot<K, V> {
     entry: Option<(K, u64, V)>,
 }
 
-/// The map. `len() <= capacity`; slots are allocated as they are first used and reused ever after. No call scans it.
+/// The map. `len() <= capacity`; slots are used from the front, and reused ever after. No call scans it.
 pub struct AgedMap<K, V> {
     index: HashTable<u32>,
     slots: Vec<Slot<K, V>>,
@@ -24,9 +24,14 @@ pub struct AgedMap<K, V> {
 impl<K: Eq, V> AgedMap<K, V> {
     /// For at most `capacity` entries.
     pub fn new(capacity: u32) -> Self {
+        // All at once, as for flows: memory that was never written takes no page, and no insertion has to move what is there. Where the system does
+        // not promise so much, they grow as they are used.
+        let (mut index, mut slots) = (HashTable::new(), Vec::new());
+        let _ = index.try_reserve(capacity as usize, |_| 0);
+        let _ = slots.try_reserve_exact(capacity as usize);
         Self {
-            index: HashTable::new(),
-            slots: Vec::new(),
+            index,
+            slots,
             free: NONE,
             oldest: NONE,
             youngest: NONE,
@@ -143,6 +148,19 @@ mod tests {
     /// Few hashes, so that keys share them.
     fn hash(key: u16) -> u64 {
         u64::from(key % 5).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn what_is_in_it_stays_where_it_is() {
+        let mut map = AgedMap::new(1_000);
+        let slots = map.slots.as_ptr();
+        for key in 0..5_000u16 {
+            if map.is_full() {
+                map.pop_oldest();
+            }
+            map.insert(hash(key), key, ()).expect("there is room");
+        }
+        assert_eq!((map.len(), map.slots.as_ptr()), (1_000, slots));
     }
 
     proptest::proptest! {
