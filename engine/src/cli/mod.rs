@@ -29,6 +29,8 @@ mod plain;
 mod policy;
 #[cfg(feature = "dpdk")]
 mod ports;
+#[cfg(feature = "dpdk")]
+mod rehearsal;
 mod reload;
 mod replay;
 #[cfg(feature = "dpdk")]
