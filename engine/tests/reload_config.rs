@@ -594,7 +594,7 @@ fn the_command_says_what_was_done_and_its_exit_status_whether_it_was() {
     folder.write("wire.toml", changed);
     let (status, text) = said(&wireglass_reload(&folder));
     assert!(status == Some(0) && text.contains("changed: policy.default\n"), "{text}");
-    assert!(text.contains("not in effect before the engine is started anew: workers.cores"), "{text}");
+    assert!(text.contains("in effect only after a restart of the engine: workers.cores"), "{text}");
     folder.write("wire.toml", format!("{GOOD}[workers]\ncolour = 1\ncores = []\n"));
     let (status, text) = said(&wireglass_reload(&folder));
     let file = folder.path("wire.toml").display().to_string();
@@ -602,7 +602,8 @@ fn the_command_says_what_was_done_and_its_exit_status_whether_it_was() {
     for fault in [
         format!("{file}:{}: workers.colour: unknown key", GOOD_LINES + 2),
         format!("{file}:{}: workers.cores: expected at least one core", GOOD_LINES + 3),
-        "not reloaded; what was in effect stays so".to_owned(),
+        "not reloaded: the previous configuration stays in effect. Fix the faults and reload again"
+            .to_owned(),
     ] {
         assert!(text.contains(&fault), "{fault}: {text}");
     }

@@ -236,11 +236,11 @@ pub enum LogLevel {
     Error,
     /// What may be wrong.
     Warn,
-    /// What it does.
+    /// What the engine does.
     Info,
     /// How it does that.
     Debug,
-    /// All there is.
+    /// Everything.
     Trace,
 }
 
