@@ -10,38 +10,44 @@ Usage: scripts/bench.sh [--quick] [--out FOLDER] [--records LIBRARY] [--against 
        scripts/bench.sh [--quick] [--out FOLDER] [--records LIBRARY] [--callgrind] --alone [NAME...]
        scripts/bench.sh --instructions [--save] [NAME...]
 
-Builds and runs the benchmark: the engine between two rings of DPDK, its worker on core 0, all clients and servers on
-core 1; some scenarios have the engine, or testpmd (package dpdk-dev) in its place, in a process of its own, on memif.
-Prints a table, and leaves run.json and plots (SVG) in FOLDER. Compare two runs with
-"wireglass-bench compare A/run.json B/run.json". Needs libdpdk and two cores; as root it runs before other programs,
-which on a shared machine is worth much.
+Builds the benchmark and runs the standard set, in under ten minutes. Needs libdpdk and two cores. Run it as root on a
+shared machine: it then gets priority over other programs.
 
-With --alone one thread plays sender, engine and receiver in turn, and only the engine's turns are timed: nanoseconds and
-cycles for each payload byte, packet and connection, on a busy machine too.
+  scripts/bench.sh                          the standard set; table, run.json and plots in target/bench
+  scripts/bench.sh --quick throughput       some scenarios, for a first look
+  scripts/bench.sh --alone throughput       the engine's own cost, steady even on a busy machine
+  scripts/bench.sh --instructions           counts instructions: the same on any machine load, in under a minute
+  target/release/wireglass-bench compare A/run.json B/run.json
 
-With --instructions it counts instead, under valgrind, the instructions of header parse, flow lookup, segments, records,
-ClientHello, mint, and an exchange with and without rules, and compares them with bench/instructions.json: the same on a busy machine, in under a minute after
-the build.
+How it measures:
+  by default      the engine runs between two DPDK rings, its worker on core 0, all clients and servers on core 1. Some
+                  scenarios run the engine, or testpmd (package dpdk-dev) instead, in a process of its own, over memif
+  --alone         one thread plays sender, engine and receiver in turn; only the engine's turns are timed: nanoseconds and
+                  cycles for each payload byte, packet and connection
+  --instructions  valgrind counts the instructions of header parse, flow lookup, segments, records, ClientHello, mint, and
+                  an exchange with and without rules, and compares them with bench/instructions.json
 
-  NAME            scenarios whose names contain it; without one the standard set ("wireglass-bench list"). With
-                  --instructions: cases
+Options:
+  NAME            scenarios whose names contain this (default: the standard set; "wireglass-bench list" shows all names).
+                  With --instructions: cases
   --quick         half a second for each scenario instead of two
-  --third-core N  a core for the handshakes of the storm; without it they share the one of the clients and servers
-  --alone         scenarios of the engine alone (their names begin with "alone-"); names choose among them
-  --callgrind     with --alone: counts the instructions of the engine's turns too, under valgrind, and leaves the profiles
-                  in FOLDER. Ten seconds of each scenario, whose times mean nothing
-  --against PROGRAM
-                  another build of wireglass-bench: each scenario runs with both in turns, nine times; prints the median of
-                  the ratios, and leaves pairs.json in FOLDER
+  --out FOLDER    where run.json and plots (SVG) go (default: target/bench)
   --records LIBRARY
-                  what protects the engine's records: auto (the faster one of each suite, also without this), aws-lc-rs or ring
-  --out FOLDER    instead of target/bench
+                  what encrypts the engine's records: auto (the faster one for each cipher suite; the default), aws-lc-rs
+                  or ring
+  --third-core N  core for the handshake thread of the storm (default: the core of clients and servers)
+  --against PROGRAM
+                  compare with another build of wireglass-bench: each scenario runs with both in turn, nine times; prints
+                  the median of the ratios, and writes pairs.json to FOLDER
+  --alone         only scenarios of the engine alone (names begin with "alone-")
+  --callgrind     with --alone: also count the instructions of the engine's turns, under valgrind, and leave the profiles
+                  in FOLDER. Ten seconds for each scenario; its times mean nothing
   --instructions  count instructions
-  --save          keep these counts as the ones to compare with
+  --save          with --instructions: keep these counts as the new baseline
   --help          this text
 
-Exit status 1: a scenario failed, or had retransmissions, drops, failed connections or lost buffers; or a count rose by
-more than 2 %.
+Exit status 1 if a scenario failed, or had retransmissions, drops, failed connections or lost buffers; or if a count rose
+by more than 2 %.
 EOF2
 }
 

@@ -8,22 +8,23 @@ usage() {
     cat <<EOF
 Usage: scripts/demo.sh [--fast] [--xdp]
 
-Installs the packages it needs (Debian 12, as root), builds wireglass, and puts it as a piece of wire between two
-network namespaces: curl on one side, nginx on the other, the engine's two DPDK ports between them. Then curl makes
-five visits, and you see what curl saw and what the engine's log says:
+Shows wireglass at work. Needs root and Debian 12 with Rust. Installs the packages it needs, builds the engine, and puts
+it as a piece of wire between two network namespaces: curl on one side, nginx on the other. Then curl makes five visits.
+For each you see what curl got, and what the engine logged:
 
-  1. one that is decrypted, with the certificate that curl got and the request that the engine read
-  2. one that a rule leaves alone
-  3. one that a rule blocks
-  4. one whose certificate has expired
-  5. one page of the first that a rule on content blocks: the page that curl gets instead
+  1. decrypted: the certificate that curl got, and the request that the engine read
+  2. bypassed by a rule
+  3. blocked by a rule
+  4. a server whose certificate has expired
+  5. decrypted, with a page blocked by a content rule: curl gets the block page instead
 
-Nothing stays behind (packages apart): namespaces, processes and files are removed at the end, on Ctrl-C too.
-Exit status: 0 when all came out as expected, 1 when something did not.
+At the end, and on Ctrl-C, it removes namespaces, processes and files. Only the packages stay.
 
-  --xdp     the engine's ports are AF_XDP sockets; packet sockets, with a word, where the kernel has no AF_XDP
+  --xdp     use AF_XDP sockets as the engine's ports; if the kernel has no AF_XDP, it says so and uses packet sockets
   --fast    no pauses for the reader
   --help    this text
+
+Exit status 0 if all went as expected, else 1.
 EOF
 }
 
@@ -41,8 +42,8 @@ done
 
 need_root
 say "${bold}wireglass: a demonstration${plain}"
-say "${dim}packages${plain}"
+say "${dim}installing packages${plain}"
 "$root/scripts/setup.sh"
-say "${dim}release build with DPDK ports (several minutes the first time)${plain}"
+say "${dim}building the engine with DPDK ports: several minutes the first time${plain}"
 build_release
 exec_lab lab.demo "$root/target/release/wireglass" ${options[@]+"${options[@]}"}

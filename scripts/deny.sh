@@ -8,14 +8,14 @@ usage() {
     cat <<EOF
 Usage: scripts/deny.sh
 
-Checks each Cargo.lock against deny.toml with cargo-deny (scripts/setup.sh --deny builds it):
+Checks every Cargo.lock against deny.toml, with cargo-deny (scripts/setup.sh --deny builds it):
 
-  licences    of what the engine is built from; the fuzzers are not shipped
-  bans        crates that are not wanted. One that is there in two versions is a warning, if deny.toml does not name it
-  sources     crates.io, and nothing else
-  advisories  RustSec's database. Where it cannot be fetched, this check is skipped with a word, and the others run
+  licences    of everything the engine is built from; the fuzzers are not shipped
+  bans        unwanted crates. A crate in two versions is a warning, unless deny.toml names it
+  sources     only crates.io
+  advisories  RustSec's database. If it cannot be downloaded, this check is skipped and named; the others run
 
-One line for each check; the last line is "N passed, M failed". Exit status 0 when nothing failed.
+Prints one line for each check; the last line is "N passed, M failed". Exit status 0 if nothing failed.
 
   --help      this text
 EOF

@@ -8,12 +8,18 @@ usage() {
     cat <<EOF
 Usage: scripts/deploy-test.sh [--binary FILE]
 
-Verifies the systemd unit (systemd-analyze), tries Prometheus' rules (promtool), reads the Grafana dashboard, validates the Kubernetes manifests against Kubernetes's own schemas (PyPI's
-kubernetes-validate, put into target/deploy, not installed), and runs the pod's start script with a made-up node, so that the
-engine checks the configuration that comes out. Needs no cluster. One line for each check; the last line is "N passed, M failed".
-Exit status 0 when nothing failed.
+Checks what lies under deploy/, without a cluster:
 
-  --binary FILE  the engine that checks (default: target/release/wireglass, or target/debug/wireglass)
+  the systemd unit          verified by systemd-analyze
+  Prometheus' rules         tried by promtool
+  the Grafana dashboard     read
+  the Kubernetes manifests  validated against Kubernetes' own schemas (kubernetes-validate from PyPI, put into
+                            target/deploy, not installed)
+  the pod's start script    run with a made-up node; the engine checks the configuration that comes out
+
+Prints one line for each check; the last line is "N passed, M failed". Exit status 0 if nothing failed.
+
+  --binary FILE  engine that checks the configuration (default: target/release/wireglass, or target/debug/wireglass)
   --help         this text
 EOF
 }

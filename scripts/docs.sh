@@ -8,14 +8,14 @@ usage() {
     cat <<EOF
 Usage: scripts/docs.sh [--out FOLDER]
 
-Builds a web site of README.md, docs/ and the other documents with mdBook (scripts/setup.sh --docs builds that), and checks
-it: every page of docs/ is in docs/SUMMARY.md, every link and anchor leads somewhere, no page loads anything from elsewhere.
-Links to other sites are not followed.
+Builds a web site from README.md, docs/ and the other documents, with mdBook (scripts/setup.sh --docs builds it). Then it
+checks the site: every page of docs/ is in docs/SUMMARY.md, every link and anchor leads somewhere, and no page loads
+anything from elsewhere. Links to other sites are not followed.
 
-  --out FOLDER  where the site goes; what is there is replaced (default: target/book/html)
+  --out FOLDER  where the site goes; an existing folder is replaced (default: target/book/html)
   --help        this text
 
-Exit status 0 when all is in order; each fault is one line.
+Prints one line for each fault. Exit status 0 if there is none. Then open target/book/html/index.html.
 EOF
 }
 

@@ -8,16 +8,17 @@ usage() {
     cat <<EOF
 Usage: scripts/dpdk-versions.sh [--suite SUITE]... [--prefix DIR]...
 
-Compiles dpdk-sys (bindings and C shim), dpdk and its tests against several releases of DPDK, and looks up every function
-that they call in that release's libraries. Nothing is installed: Debian's libdpdk-dev of each suite is unpacked into
-target/dpdk/SUITE, once. One line for each release; the last line is "N passed, M failed". Exit status 0 when nothing failed.
+Compiles dpdk-sys (bindings and C shim), dpdk and its tests with several releases of DPDK, and looks up every function
+that they call in that release's libraries. The installed DPDK comes first. Nothing is installed: Debian's libdpdk-dev
+of each suite is unpacked once, into target/dpdk/SUITE.
 
-  --suite SUITE  the libdpdk-dev of this suite of Debian; repeatable (default: trixie, which has 24.11)
-  --prefix DIR   a DPDK that "meson install" has put into DIR; repeatable. No suite of Debian has 23.11 any more, so that one
-                 comes in this way. With it Debian's suites are left out, unless they are named, too
+  --suite SUITE  libdpdk-dev of this Debian suite; repeatable (default: trixie, which has 24.11)
+  --prefix DIR   a DPDK that "meson install" has put into DIR; repeatable. Use it for 23.11, which no Debian suite has any
+                 more. Leaves out Debian's suites, unless --suite names them
   --help         this text
 
-The DPDK that is installed comes first. A suite whose package cannot be fetched is skipped with a word.
+Prints one line for each release; the last line is "N passed, M failed". A suite whose package cannot be downloaded is
+skipped and named. Exit status 0 if nothing failed.
 EOF
 }
 

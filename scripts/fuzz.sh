@@ -15,39 +15,42 @@ usage() {
     cat <<EOF
 Usage: scripts/fuzz.sh [--seconds N | --hours N] [--keep] [--list] [TARGET | CRATE]...
 
-Builds the fuzz targets with libFuzzer and runs them one after the other, from the corpus that is kept in the repository.
-Needs a C++ compiler; cargo-fuzz is installed from crates.io if it is missing. A stable toolchain is enough: the targets
-hold no unsafe code of ours, so they are built without a sanitizer. The last line is "N passed, M failed".
+Fuzzes the parsers and state machines, one target after the other, starting from the corpus in the repository. Needs a C++
+compiler; cargo-fuzz is installed from crates.io if it is missing. A stable toolchain is enough: the targets contain no
+unsafe code of ours, so they are built without a sanitizer. The last line is "N passed, M failed".
+
+  scripts/fuzz.sh --seconds 5 tcp-stack     every target of one crate, briefly
+  scripts/fuzz.sh --hours 8                 all targets, overnight
 
   tcp-stack     segment       TCP header and options
-                reassembly    received bytes, against a naive map
+                reassembly    received bytes, compared with a naive map
                 connection    calls, segments and times in any order, both roles and adopted
   engine        packet        classifying frames and scrubbing SYNs
-                lenient       the same frames beside a parser that is as lenient as a host
+                lenient       the same frames, compared with a parser as lenient as a host
                 fragments     putting IP fragments together
                 client_hello  TLS ClientHello
                 http1, http2  the HTTP readers, HPACK included
-                http1_rules   rules and changed heads on HTTP/1, with another reader behind
-                http2_relay   rules on HTTP/2 between two ends that say anything, with a reader behind
-                certificate   certificates in words
-                server_flight a server's first flight, cut in any way
-                fetched       CRLs, OCSP responses and issuers that were fetched, and their addresses
-                relay         TLS records between two ends that say anything
-                quic          the first packets of QUIC, well encrypted
-                starttls      plain text before TLS in five protocols, cut in any way
+                http1_rules   rules and changed heads on HTTP/1; another reader checks the result
+                http2_relay   rules on HTTP/2 between two ends that send anything; a reader checks the result
+                certificate   certificates printed as text
+                server_flight a server's first flight, cut at any place
+                fetched       downloaded CRLs, OCSP responses and issuers, and their URLs
+                relay         TLS records between two ends that send anything
+                quic          the first packets of QUIC, correctly encrypted
+                starttls      plain text before TLS in five protocols, cut at any place
                 body          content codings and types of files
                 icap          answers of ICAP servers
-                signatures    what is looked for in contents, cut in any way
+                signatures    signatures in content, cut at any place
 
-  --seconds N   how long each target runs (60)
-  --hours N     how long all of them run together, each for its share
-  --keep        put what was found into the kept corpus, minimised
-  --list        the names of the targets
+  --seconds N   run each target for N seconds (default: 60)
+  --hours N     run all targets for N hours together, in equal shares
+  --keep        add new inputs to the corpus in the repository, minimised
+  --list        print the names of the targets
   --help        this text
 
-What is found lies in CRATE/fuzz/target/found/TARGET, the log of a run in target/fuzz-logs/TARGET.log. An input that
-fails is kept in CRATE/fuzz/artifacts/TARGET, and the command that repeats it is printed: it becomes a named regression
-test. "cargo test" runs the same targets without libFuzzer, over the kept corpus and small changes of it.
+New inputs go to CRATE/fuzz/target/found/TARGET, the log of a run to target/fuzz-logs/TARGET.log. An input that fails is
+kept in CRATE/fuzz/artifacts/TARGET, and the command that repeats it is printed. Make it a named regression test. "cargo
+test" runs the same targets without libFuzzer, over the corpus and small changes of it.
 EOF
 }
 
@@ -150,8 +153,8 @@ run_target() {
     if ((status)); then
         tail -n 30 "$log"
         input=$(grep -aoE "[^ ]*artifacts/$target/[a-z]+-[0-9a-f]+" "$log" | tail -n 1) || true
-        say "   ${red}FAILED${plain} (exit $status); the input: ${input:-none}; all of it: ${log#"$root"/}"
-        [[ -z $input ]] || say "   again: cargo fuzz run --fuzz-dir $dir --sanitizer none $target $input"
+        say "   ${red}FAILED${plain} (exit $status); input: ${input:-none}; full output: ${log#"$root"/}"
+        [[ -z $input ]] || say "   to repeat it: cargo fuzz run --fuzz-dir $dir --sanitizer none $target $input"
         return 1
     fi
     say "   $(progress "$log")"

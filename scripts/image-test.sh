@@ -8,16 +8,16 @@ usage() {
     cat <<EOF
 Usage: scripts/image-test.sh [--binary FILE] [--full] [--export FILE]
 
-Builds the Dockerfile with buildah on a Debian that debootstrap makes (scripts/setup.sh --image installs both), and runs
-what is in the image as its user, who is not root. Prints one line for each check; the last line is "N passed, M failed".
-As root. Exit status 0 when nothing failed, 77 when the tools or Debian's packages cannot be fetched.
+Builds the container image of the Dockerfile, with buildah, on a Debian that debootstrap makes (scripts/setup.sh --image
+installs both). Then it runs the programs of the image as the image's user, who is not root. Needs root.
 
-  --binary FILE  put this engine into the image (default: the release build, made here)
-  --full         run the Dockerfile's build stage as well, with this machine's Rust toolchain: many minutes
-  --export FILE  keep the image as an archive of docker's format ("docker load" takes it)
+  --binary FILE  put this engine into the image (default: a release build, made here)
+  --full         also run the Dockerfile's build stage, with this machine's Rust toolchain: many minutes
+  --export FILE  save the image as an archive for "docker load"
   --help         this text
 
-All is kept under target/image, so that a second run is short.
+Prints one line for each check; the last line is "N passed, M failed". All files stay under target/image, so a second run
+is short. Exit status 0 if nothing failed, 77 if the tools or Debian's packages cannot be downloaded.
 EOF
 }
 

@@ -28,26 +28,28 @@ usage() {
     cat <<EOF
 Usage: scripts/mutants.sh [--sample K/N] [--jobs J] [--list] [AREA]...
 
-Changes the code in one place at a time (a comparison turned round, a function that returns at once), builds, and runs the
-area's tests: a change that no test notices is a test that is missing, or a line that is. cargo-mutants makes the changes;
-it is built from crates.io the first time. A mutant takes from ten seconds to a minute of a core.
+Tests the tests. It changes the code in one place (turns a comparison round, makes a function return at once), builds,
+and runs the tests of that area. If no test fails, a test is missing, or the line is not needed. cargo-mutants makes the
+changes; it is built from crates.io the first time. Each mutant takes ten seconds to a minute of one core.
 
-Areas, all by default:
+  scripts/mutants.sh --sample 0/30 packet     every 30th mutant of one area
+
+Areas (default: all):
   tcp-stack      the TCP of both ends
   packet         classifying frames, keys, scrubbing
-  reassembly     fragments of IP
+  reassembly     IP fragments
   policy         rules on connections and content, lists
-  content        the readers of HTTP, the rules, signatures, decoding
+  content        the HTTP readers, the rules, signatures, decoding
   certificate    X.509, verification, minting
 
-  --sample K/N  each N-th mutant, from the K-th on (0 to N - 1; default 0/40)
-  --jobs J      at a time (1)
-  --list        how many mutants each area has
+  --sample K/N  take every N-th mutant, starting with the K-th (0 to N - 1; default 0/40)
+  --jobs J      mutants at a time (default: 1)
+  --list        print how many mutants each area has
   --help        this text
 
-Mutants that no test can notice stand in scripts/mutants.toml, each with its reason. What was missed is in
-target/mutants/AREA/mutants.out/missed.txt. The last line is "N caught, M missed"; exit status 0 where at least 95 % of each area were
-caught.
+scripts/mutants.toml lists mutants that no test can notice, each with its reason. Missed mutants are in
+target/mutants/AREA/mutants.out/missed.txt. The last line is "N caught, M missed". Exit status 0 if at least 95 % of each
+area were caught.
 EOF
 }
 

@@ -8,9 +8,10 @@ usage() {
     cat <<EOF
 Usage: scripts/nic-test.sh
 
-Runs scripts/nic.sh on folders that look like /sys, /proc, /etc, /run and /dev of machines with network cards, with a
-kernel that is a Python program. Needs no card and no root, and touches nothing of this machine. Prints one line for each
-check; the last line is "N passed, M failed". Exit status 0 when nothing failed.
+Tests scripts/nic.sh on folders that imitate /sys, /proc, /etc, /run and /dev of machines with network cards; a Python
+program plays the kernel. Needs no card and no root, and touches nothing of this machine.
+
+Prints one line for each check; the last line is "N passed, M failed". Exit status 0 if nothing failed.
 EOF
 }
 

@@ -14,26 +14,32 @@ Usage: scripts/nic.sh status
        scripts/nic.sh bind [--hugepages SIZE=N[@NODE]]... [--persistent] [--in-use] [--no-iommu] [--dry-run] [CARD]...
        scripts/nic.sh unbind [--dry-run] [CARD]...
 
-  status   what DPDK finds here: IOMMU, vfio-pci, hugepages, network cards; what is missing and how to mend it. Changes
-           nothing. Exit status 1: something is missing
-  bind     takes cards from the kernel and binds them to vfio-pci; CARD is a PCI address (0000:03:00.0, 03:00.0) or an
-           interface (eth1). Reserves hugepages. All is checked before anything is touched; what is done already is left
-           alone. A card that carries the default route or your login, be it under a bridge, bond or VLAN, is never bound
-  unbind   gives cards back to the driver that they had; without CARD, all that "bind" took, the hugepages, the mounts
-           and the no-IOMMU mode as well
+Hands network cards to DPDK, and gives them back.
 
-  --hugepages SIZE=N[@NODE]  at least N pages of SIZE (2M or 1G) on a NUMA node; without @NODE on each one that a named
-                             card is on, or node 0. Mounts hugetlbfs where it is not
-  --persistent               these hugepages at each boot, too (/etc/tmpfiles.d/wireglass-hugepages.conf)
-  --in-use                   also cards whose interface has addresses or is part of a bridge or bond: they lose them
-  --no-iommu                 where there is no IOMMU, bind without. The card, and who drives it, can then write to all
-                             memory
-  --dry-run                  say what would be done
+  scripts/nic.sh status                                     what is here, and what is missing
+  scripts/nic.sh bind --hugepages 2M=192 eth1 eth2 --dry-run
+  scripts/nic.sh unbind                                     undo all of it
+
+  status   shows what DPDK finds: IOMMU, vfio-pci, hugepages, network cards; and how to fix what is missing. Changes
+           nothing. Exit status 1 if something is missing
+  bind     takes cards from the kernel, binds them to vfio-pci, and reserves hugepages. CARD is a PCI address
+           (0000:03:00.0, 03:00.0) or an interface (eth1). It checks everything before it changes anything, and leaves
+           alone what is done already. It never binds a card that carries the default route or your login, not even under
+           a bridge, bond or VLAN
+  unbind   gives cards back to their former driver. Without CARD: everything that "bind" took, hugepages, mounts and the
+           no-IOMMU mode included
+
+  --hugepages SIZE=N[@NODE]  at least N pages of SIZE (2M or 1G) on this NUMA node (default: each node that has a named
+                             card, or node 0). Mounts hugetlbfs if needed
+  --persistent               reserve these hugepages at each boot (/etc/tmpfiles.d/wireglass-hugepages.conf)
+  --in-use                   also bind cards whose interface has addresses, or is part of a bridge or bond; they lose them
+  --no-iommu                 bind even without an IOMMU. The card, and whoever drives it, can then write to all memory
+  --dry-run                  only print what would be done
   --help                     this text
 
-What cards and memory were like before is kept in /run/wireglass/nic until "unbind"; like the bindings, it does not
-outlive a boot. Cards that DPDK shares with their kernel driver (Mellanox, MANA) are not bound. For tests: the variable
-NIC_ROOT names a folder that has another machine's /sys, /proc, /etc, /run and /dev.
+The former state of cards and memory is kept in /run/wireglass/nic until "unbind". Like the bindings, it is gone after a
+reboot. Cards that DPDK shares with their kernel driver (Mellanox, MANA) need no binding. For tests: NIC_ROOT names a
+folder with another machine's /sys, /proc, /etc, /run and /dev.
 EOF
 }
 

@@ -8,15 +8,19 @@ usage() {
     cat <<EOF
 Usage: scripts/package-test.sh [--binary FILE]
 
-Makes the package (scripts/package.sh), has lintian judge it, and installs it on a Debian 12 in a folder that debootstrap makes: its own scripts
-run, "wireglass init" makes a configuration for two veth ports, the unit's commands start the engine between them, and a ping passes. Then it is
-upgraded, removed and purged. systemd itself does not run there: it verifies the unit. Prints one line for each check; the last line is
-"N passed, M failed". As root. Exit status 0 when nothing failed, 77 when Debian's packages cannot be fetched.
+Makes the Debian package (scripts/package.sh), checks it with lintian, and installs it on a bare Debian 12 in a folder
+that debootstrap makes. There
+  * the package's own scripts run
+  * "wireglass init" writes a configuration for two veth ports
+  * the unit's commands start the engine between them, and a ping passes
+  * the package is upgraded, removed and purged
+systemd does not run there; it only verifies the unit. Needs root.
 
-  --binary FILE  package this engine, which was built with DPDK (default: the release build, made here)
+  --binary FILE  package this engine, built with DPDK (default: a release build, made here)
   --help         this text
 
-What is kept under target/deb makes a second run short.
+Prints one line for each check; the last line is "N passed, M failed". Files stay under target/deb, so a second run is
+short. Exit status 0 if nothing failed, 77 if Debian's packages cannot be downloaded.
 EOF
 }
 

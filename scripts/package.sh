@@ -8,12 +8,14 @@ usage() {
     cat <<EOF
 Usage: scripts/package.sh [--binary FILE]
 
-Makes target/deb/wireglass_VERSION-1_ARCH.deb for this Debian, with cargo-deb (scripts/setup.sh --package installs it): the engine with
-Debian's DPDK, the unit, manual pages and completions. What is in it stands in engine/Cargo.toml. The last line is the package's path.
-scripts/package-test.sh installs, upgrades and removes it.
+Makes the Debian package target/deb/wireglass_VERSION-1_ARCH.deb for this Debian, with cargo-deb (scripts/setup.sh
+--package installs it). It contains the engine, which uses Debian's DPDK, the systemd unit, manual pages and completions;
+engine/Cargo.toml lists its content.
 
-  --binary FILE  package this engine, which was built with DPDK (default: the release build, made here)
+  --binary FILE  package this engine, built with DPDK (default: a release build, made here)
   --help         this text
+
+The last line is the path of the package. Next: apt-get install it, or test it with scripts/package-test.sh.
 EOF
 }
 

@@ -8,24 +8,26 @@ usage() {
     cat <<EOF
 Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny | --package | --docs | --mutants] [--quiet]
 
-Installs what wireglass needs from Debian 12 (as root) and checks that cargo is there. What is installed already is
-left alone, and without anything missing apt is not even asked.
+Installs what wireglass needs from Debian 12, and checks that cargo is there. Needs root. If nothing is missing, it
+changes nothing and does not call apt.
 
-  --build-only    what compiles the workspace: C compiler, libdpdk-dev, libclang
-  --runtime-only  what the finished engine needs: DPDK's libraries and its port drivers
-  --all           also what the demo and the tests need: nginx, curl, openssl, tcpdump ... (default), and aioquic of a pinned
-                  version from PyPI, in Cargo's folder (wireglass-tools/aioquic)
-  --peers         the proxies that scripts/bench-peers.sh compares with, and its load generators. They bring services of
-                  the system with them, which are neither started nor enabled
-  --vm            what scripts/vm-test.sh needs: QEMU, and Debian's kernel for the guest, unpacked into target/vm/kernel
-                  and not installed
-  --image         what scripts/image-test.sh builds a container image with, where there is no registry
-  --deny          what scripts/deny.sh needs: cargo-deny of a pinned version, built from crates.io into Cargo's folder
-                  (wireglass-tools/bin), which takes minutes the first time
-  --package       what scripts/package.sh and scripts/package-test.sh need: cargo-deb, likewise, and Debian's tools
-  --docs          what scripts/docs.sh needs: mdBook of a pinned version, likewise
-  --mutants       what scripts/mutants.sh needs: cargo-mutants of a pinned version, likewise
-  --quiet         say nothing when there is nothing to do
+  scripts/setup.sh --build-only      then: cargo build --release --locked -p wireglass --features dpdk
+
+  --build-only    to compile: C compiler, libdpdk-dev, libclang
+  --runtime-only  to run a finished engine: DPDK's libraries and port drivers
+  --all           to build, run, demo and test (default): also nginx, curl, openssl, tcpdump ..., and a pinned aioquic
+                  from PyPI, in Cargo's folder (wireglass-tools/aioquic)
+  --peers         for scripts/bench-peers.sh: the proxies that it compares with, and its load generators. Their system
+                  services are neither started nor enabled
+  --vm            for scripts/vm-test.sh: QEMU, and Debian's kernel for the guest, unpacked into target/vm/kernel, not
+                  installed
+  --image         for scripts/image-test.sh: what builds a container image without a registry
+  --deny          for scripts/deny.sh: a pinned cargo-deny, built from crates.io into Cargo's folder
+                  (wireglass-tools/bin); takes minutes the first time
+  --package       for scripts/package.sh and scripts/package-test.sh: cargo-deb, built the same way, and Debian's tools
+  --docs          for scripts/docs.sh: a pinned mdBook, built the same way
+  --mutants       for scripts/mutants.sh: a pinned cargo-mutants, built the same way
+  --quiet         print nothing if nothing is missing
   --help          this text
 EOF
 }

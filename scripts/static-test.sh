@@ -8,9 +8,9 @@ usage() {
     cat <<EOF
 Usage: scripts/static-test.sh
 
-Builds the engine with the feature "static", and the tests of the DPDK bindings with theirs; checks that none of them needs a
-library of DPDK when it starts; runs the bindings' tests, and the engine between two ports under a service manager's eyes. As
-root. Exit status 0 when nothing failed.
+Tests the builds that contain DPDK (feature "static"): the engine, and the tests of the DPDK bindings. Checks that none
+of them needs a DPDK library to start, runs the bindings' tests, and runs the engine between two ports, with a service
+manager watching. Needs root. Exit status 0 if nothing failed.
 EOF
 }
 

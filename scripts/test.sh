@@ -10,52 +10,61 @@ long=(vm ring-alone aws-lc-rs-alone miri-core lab-ring static ports fleet grid)
 
 usage() {
     cat <<EOF
-Usage: scripts/test.sh [--quick | --long] [--only STAGE] [--list]
+Usage: scripts/test.sh [--quick | --long] [--only STAGE]... [--list]
 
-Runs the tests, stage by stage, and goes on after a failed one. As root, on Debian 12 with Rust; nothing else needs to
-be there. The last line is "N passed, M failed": Rust tests, lab checks, and one for each other stage. Exit status 0
-when nothing failed.
+Installs what is missing and runs all tests, stage by stage. Needs root, Debian 12 and Rust. A failed stage does not
+stop the run.
 
-  setup       Debian packages (scripts/setup.sh --all)
+  scripts/test.sh --quick          while you write: no lab, no release build
+  scripts/test.sh                  before a pull request
+  scripts/test.sh --long           before a release: two hours
+  scripts/test.sh --only lint      one stage
+
+Stages:
+  setup       install Debian packages (scripts/setup.sh --all)
   format      cargo fmt --check
-  lint        clippy over the whole workspace, warnings are errors
+  lint        clippy over the whole workspace; warnings are errors
   deny        scripts/deny.sh: licences, bans, sources and advisories of all crates
-  msrv        cargo check with the oldest Rust that Cargo.toml promises; skipped where that cannot be installed in a minute
-  unit        cargo test over the whole workspace, DPDK bindings included
-  miri        the unit tests of tcp-stack in Miri; skipped where nightly Rust does not have it
+  msrv        cargo check with the oldest Rust that Cargo.toml promises; skipped if it cannot be installed in a minute
+  unit        cargo test over the whole workspace, with the DPDK bindings
+  miri        unit tests of tcp-stack in Miri; skipped if nightly Rust has no Miri
   fuzz        scripts/fuzz.sh: each target of tcp-stack for a few seconds, guided by coverage
-  docs        cargo doc, warnings are errors; scripts/docs.sh: the site, and its links
-  scripts     shellcheck, and Python and Lua that compile
-  nic         scripts/nic-test.sh: hugepages and vfio-pci on machines that are folders
-  dpdk        scripts/dpdk-versions.sh: the bindings against other releases of DPDK
-  crates      cargo package of the crates that others may want
-  build       the release build with DPDK ports
-  deploy      scripts/deploy-test.sh: the systemd unit, the Kubernetes manifests
-  image       scripts/image-test.sh: the container image; skipped where its packages cannot be fetched
-  package     scripts/package-test.sh: the Debian package, installed, upgraded, removed; skipped where Debian's packages cannot be fetched
-  lab         scripts/lab-test.sh: real clients and servers; what depends on the crypto provider with both
-  pktgen      scripts/pktgen.sh --quick: no frame lost, floods beside downloads
+  docs        cargo doc, warnings are errors; scripts/docs.sh: the web site and its links
+  scripts     shellcheck; Python and Lua must compile
+  nic         scripts/nic-test.sh: hugepages and vfio-pci, on folders that imitate machines
+  dpdk        scripts/dpdk-versions.sh: the bindings with other releases of DPDK
+  crates      cargo package of the crates meant for crates.io
+  build       release build with DPDK ports
+  deploy      scripts/deploy-test.sh: systemd unit, Kubernetes manifests
+  image       scripts/image-test.sh: container image; skipped if its packages cannot be downloaded
+  package     scripts/package-test.sh: Debian package: install, upgrade, remove; skipped if Debian's packages cannot be downloaded
+  lab         scripts/lab-test.sh: real clients and servers; checks that depend on the crypto provider run with both
+  pktgen      scripts/pktgen.sh --quick: no lost frame, floods beside downloads
 
 With --long also:
-  vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped where QEMU cannot be installed
+  vm          scripts/vm-test.sh: NICs bound to vfio-pci in a virtual machine; skipped if QEMU cannot be installed
   ring-alone, aws-lc-rs-alone
-              the engine without the other library of cryptography; the lab runs it with either
-  miri-core   the unit tests of the engine's core that call no cryptography, in Miri: its packets and tables
+              the engine built with only one crypto library; the lab runs it with either
+  miri-core   unit tests of the engine's core in Miri: packets and tables, nothing that calls cryptography
   lab-ring    the whole lab with ring
   static      scripts/static-test.sh: DPDK inside the binaries
   ports       the lab's wire on other kinds of ports: tap, memif, virtio_user, vhost
-  fleet       scripts/fleet-test.sh: three engines as one between two routers, with etcd
+  fleet       scripts/fleet-test.sh: three engines in one fleet between two routers, with etcd
   grid        thousands of runs of tcp-stack over bad links
 
-  --quick       without build, deploy, image, package, lab and pktgen
-  --long        all stages, before a release: two hours. Not among them: scripts/soak.sh, scripts/mutants.sh, and fuzzing the engine
+Options:
+  --quick       leave out build, deploy, image, package, lab and pktgen
+  --long        run all stages. Never included: scripts/soak.sh, scripts/mutants.sh, and fuzzing of the engine
                 (scripts/fuzz.sh)
-  --only STAGE  one stage; repeatable
-  --list        the names of the stages
+  --only STAGE  run one stage; repeatable
+  --list        print the names of the stages
   --help        this text
 
-What a stage skips is named, and not counted as passed. Before the last line stands how long each stage took, the longest first.
-Each stage's output is kept in target/test-logs/STAGE.log.
+The last line is "N passed, M failed": it counts Rust tests, lab checks, and one for each other stage. Above it stands
+how long each stage took, longest first. Whatever a stage skips is named and does not count as passed. Each stage's
+output is in target/test-logs/STAGE.log.
+
+Exit status 0 if nothing failed.
 EOF
 }
 
@@ -70,7 +79,7 @@ stage_msrv() {
     [[ -n $oldest ]] || die "Cargo.toml has no rust-version"
     if ! has_toolchain "$oldest"; then
         if ! command -v rustup >/dev/null || [[ ${RUSTUP_AUTO_INSTALL:-1} == 0 ]]; then
-            say "skipped msrv: Rust $oldest is not installed, and RUSTUP_AUTO_INSTALL=0 or a missing rustup keeps it so"
+            say "skipped msrv: Rust $oldest is not installed, and cannot be: rustup is missing, or RUSTUP_AUTO_INSTALL=0 forbids it"
             return "$skip"
         fi
         if ! timeout 60 rustup toolchain install --profile minimal --no-self-update "$oldest"; then
@@ -102,7 +111,7 @@ stage_miri-core() {
 }
 has_miri() {
     if ! has_toolchain nightly || ! cargo +nightly miri --version >/dev/null 2>&1; then
-        say "skipped miri: not installed (rustup component add --toolchain nightly miri rust-src)"
+        say "skipped miri: Miri is not installed; to install it: rustup component add --toolchain nightly miri rust-src"
         return 1
     fi
 }
@@ -229,7 +238,7 @@ run_stage() {
     [[ $tells == *" $name "* ]] || sed -nE 's/^(skipped |warning\[)/   &/p' "$log"
     if [[ $may_skip == *" $name "* ]] && ((status == skip)); then
         skipped+=("$name")
-        say "   ${dim}skipped: what it runs on cannot be installed here; nothing of it counts as passed${plain}"
+        say "   ${dim}skipped: what it needs cannot be installed here; it does not count as passed${plain}"
         return
     fi
     count "$log" "$status"
@@ -240,8 +249,8 @@ run_stage() {
         [[ $tells == *" $name "* ]] || tail -n 60 "$log"
         # What Rust's tests failed of is far above the last lines, as the tests of other crates come after it.
         grep -A 2 -m 20 'panicked at' "$log" || true
-        say "   ${red}FAILED${plain} (exit $status) after $((SECONDS - began)) s; all of it: ${log#"$root"/}"
-        say "   again, only this: scripts/test.sh --only $name"
+        say "   ${red}FAILED${plain} (exit $status) after $((SECONDS - began)) s; full output: ${log#"$root"/}"
+        say "   to repeat this stage: scripts/test.sh --only $name"
     fi
 }
 

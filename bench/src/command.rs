@@ -19,9 +19,18 @@ use crate::{callgrind, ceilings, report, rig};
 const EAL: &str =
     "--no-huge -m 1024 --no-pci --no-shconf --no-telemetry --log-level=lib.eal:4 --log-level=pmd:4";
 
-/// Measures wireglass: the engine between two rings of DPDK, a worker on one core, all clients and servers on another.
+const HELP: &str = "\
+Examples:
+  wireglass-bench list                                          all scenarios
+  wireglass-bench run throughput-inspect --json run.json
+  wireglass-bench run --alone throughput                        the engine's own cost, steady on a busy machine
+  wireglass-bench pairs BEFORE/wireglass-bench --alone rules    is this build faster than the one before?
+  wireglass-bench compare before.json run.json
+scripts/bench.sh builds this program and runs the standard set.";
+
+/// Measures wireglass: the engine runs between two DPDK rings, its worker on one core, all clients and servers on another.
 #[derive(Parser)]
-#[command(name = "wireglass-bench", version)]
+#[command(name = "wireglass-bench", version, after_help = HELP)]
 pub(crate) struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -29,29 +38,29 @@ pub(crate) struct Command {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// What one core can do at best, in memory.
+    /// Measures the ceilings: the most that cryptography allows one core, in memory.
     ///
-    /// C is the bulk ceiling: each byte that is inspected is opened once and sealed once, so C = 1 / (1/open + 1/seal), by the better
-    /// of both libraries.
-    /// H is the handshake ceiling: each inspected connection costs one handshake as server and one as client.
+    /// C is the bulk ceiling. Each inspected byte is opened once and sealed once, so C = 1 / (1/open + 1/seal), with the faster of
+    /// both libraries.
+    /// H is the handshake ceiling. Each inspected connection costs one handshake as server and one as client.
     Ceilings {
-        /// Seconds for each probe.
+        /// Length of each probe, in seconds.
         #[arg(long, default_value_t = 1.0, value_parser = seconds)]
         seconds: f64,
         /// Print JSON instead of a table.
         #[arg(long)]
         json: bool,
     },
-    /// The names of all scenarios; those with a star are the standard set. Names of the engine alone begin with `alone-`.
+    /// Lists all scenarios. A star marks the standard set; names of the engine alone begin with `alone-`.
     List,
     /// Runs scenarios, each in a process of its own.
     ///
-    /// Exit code 1: a scenario failed, or something happened in one that should not have: a retransmission, a dropped
-    /// frame, a connection that failed, a frame buffer that did not come back.
+    /// Exit status 1: a scenario failed, or had a retransmission, a dropped frame, a failed connection, or a frame buffer that did
+    /// not come back.
     Run(RunArgs),
-    /// Runs scenarios in turns with another build of this program, and tells what this one does of what that one does.
+    /// Compares this build with another one: runs scenarios with both in turn, and prints this one's result as a share of the other's.
     ///
-    /// What the machine does meanwhile, faster or slower, falls on both of a pair; the one that comes first changes.
+    /// If the machine gets faster or slower meanwhile, that affects both runs of a pair. The builds take turns at going first.
     Pairs(PairsArgs),
     /// The engine of a scenario with two processes.
     #[command(hide = true)]
@@ -68,10 +77,10 @@ enum Verb {
         #[command(flatten)]
         how: How,
     },
-    /// Shows a run again.
+    /// Prints the table of an earlier run.
     Show {
         run: PathBuf,
-        /// A folder for plots.
+        /// Write plots (SVG) to this folder.
         #[arg(long)]
         plots: Option<PathBuf>,
     },
@@ -79,7 +88,7 @@ enum Verb {
     Compare {
         before: PathBuf,
         after: PathBuf,
-        /// Another run of what `before` is a run of, so that it is known what those differ by; repeatable.
+        /// A further run of the same build as `before`, to learn how much its runs differ; repeatable.
         #[arg(long)]
         again: Vec<PathBuf>,
     },
@@ -87,18 +96,18 @@ enum Verb {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Scenarios with these names, or whose names contain one of these; none: the standard set.
+    /// Scenarios: whole names, or parts of names [default: the standard set].
     names: Vec<String>,
-    /// One thread plays sender, engine and receiver in turn, and only the engine's turns are timed. Without names: all such scenarios.
+    /// One thread plays sender, engine and receiver in turn, and only the engine's turns are timed [default scenarios: all of these].
     #[arg(long)]
     alone: bool,
-    /// A file for the figures, as JSON.
+    /// Write the figures to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// A folder for plots.
+    /// Write plots (SVG) to this folder.
     #[arg(long)]
     plots: Option<PathBuf>,
-    /// Runs scenarios of the engine alone under callgrind, counts instructions too, and leaves the profiles in this folder. Times
+    /// Also count instructions: run scenarios of the engine alone under callgrind, and leave the profiles in this folder. Times
     /// mean nothing then.
     #[arg(long, value_name = "FOLDER")]
     callgrind: Option<PathBuf>,
@@ -110,15 +119,15 @@ struct RunArgs {
 struct PairsArgs {
     /// The other build of `wireglass-bench`.
     other: PathBuf,
-    /// Scenarios, as for `run`.
+    /// Scenarios, as in `run`.
     names: Vec<String>,
-    /// One thread plays sender, engine and receiver in turn, and only the engine's turns are timed. Without names: all such scenarios.
+    /// One thread plays sender, engine and receiver in turn, and only the engine's turns are timed [default scenarios: all of these].
     #[arg(long)]
     alone: bool,
-    /// Pairs for each scenario.
+    /// Number of pairs for each scenario.
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=999))]
     rounds: u32,
-    /// A file for the figures, as JSON.
+    /// Write the figures to this file, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -127,7 +136,7 @@ struct PairsArgs {
 
 #[derive(Args)]
 struct How {
-    /// Seconds that are measured in each scenario, after a warm-up.
+    /// Length of the measurement in each scenario, in seconds, after a warm-up.
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     seconds: f64,
     /// Core of the engine's worker.
@@ -136,13 +145,13 @@ struct How {
     /// Core of the load generator.
     #[arg(long, default_value_t = 1)]
     load_core: usize,
-    /// Core of the thread for handshakes, in the scenarios that have one; none: the load generator's.
+    /// Core of the handshake thread, in scenarios that have one [default: the load generator's].
     #[arg(long)]
     pool_core: Option<usize>,
-    /// EAL's arguments; for hugepages leave out `--no-huge`.
+    /// DPDK's EAL arguments; leave out `--no-huge` to use hugepages.
     #[arg(long, default_value = EAL)]
     eal: String,
-    /// What protects the engine's records; none: as `auto`, and in `pairs` as each build has it.
+    /// What encrypts the engine's records [default: auto; in `pairs`, what each build chooses].
     #[arg(long, value_enum)]
     records: Option<Records>,
 }

@@ -260,13 +260,13 @@ impl Kernel {
             matches!(words[..], [_, _, _, scope, _, name] if name == interface && scope != LINK_LOCAL)
         });
         if has_route || has_address {
-            return Some("this machine has addresses or routes there");
+            return Some("this machine has addresses or routes on it");
         }
         let links = self.names(interface);
         if links.iter().any(|name| name == "master") {
             return Some("it is part of a bridge or bond");
         }
-        links.iter().any(|name| name.starts_with("upper_")).then_some("other interfaces stand on it")
+        links.iter().any(|name| name.starts_with("upper_")).then_some("other interfaces are built on it")
     }
 
     /// The interfaces of a PCI device. Those of virtio hang one level deeper, on the virtio bus.
@@ -318,7 +318,7 @@ impl Kernel {
         if !self.xdp {
             return say(
                 format!("{port}: this kernel has no AF_XDP"),
-                format!("one with CONFIG_XDP_SOCKETS=y, or af_packet:{interface}"),
+                format!("use a kernel with CONFIG_XDP_SOCKETS=y, or af_packet:{interface}"),
             );
         }
         let mtu = self.of_interface(interface, "mtu").and_then(|mtu| mtu.parse::<u32>().ok());
@@ -326,7 +326,7 @@ impl Kernel {
             && mtu > u32::from(XDP_MTU)
         {
             return say(
-                format!("{port}: {interface} has MTU {mtu}, and AF_XDP takes {XDP_MTU} at most"),
+                format!("{port}: {interface} has MTU {mtu}, but AF_XDP takes {XDP_MTU} at most"),
                 format!(
                     "ip link set dev {interface} mtu 1500, at the other end too; or af_packet:{interface}"
                 ),
@@ -337,7 +337,7 @@ impl Kernel {
             // The others' frames would go to the kernel and past the wire.
             return say(
                 format!(
-                    "{port}: {interface} has {queues} queue(s), and there are {workers} worker(s): each needs one, and none may be left"
+                    "{port}: {interface} has {queues} queue(s) for {workers} worker(s): it needs exactly one for each"
                 ),
                 format!("ethtool -L {interface} combined {workers}, or as many cores in workers.cores"),
             );
@@ -428,18 +428,17 @@ mod tests {
         assert!(obstacle(&root, "af_packet:eth9", 2).contains("no interface eth9"));
         let words = obstacle(&root, "xdp:eth1", 1);
         assert!(
-            words.contains("2 queue(s), and there are 1 worker(s)")
-                && words.contains("ethtool -L eth1 combined 1"),
+            words.contains("2 queue(s) for 1 worker(s)") && words.contains("ethtool -L eth1 combined 1"),
             "{words}"
         );
         file(&root, "sys/class/net/eth1/mtu", "9000\n");
         let words = obstacle(&root, "xdp:eth1", 2);
-        assert!(words.contains("MTU 9000, and AF_XDP takes 3498") && words.contains("mtu 1500"), "{words}");
+        assert!(words.contains("MTU 9000, but AF_XDP takes 3498") && words.contains("mtu 1500"), "{words}");
         assert_eq!(obstacle(&root, "af_packet:eth1", 2), "");
         file(&root, "proc/net/protocols", "protocol  size\nTCP 2 3\n");
         assert!(
             obstacle(&root, "xdp:eth1", 2)
-                .contains("no AF_XDP: one with CONFIG_XDP_SOCKETS=y, or af_packet:eth1")
+                .contains("no AF_XDP: use a kernel with CONFIG_XDP_SOCKETS=y, or af_packet:eth1")
         );
     }
 
@@ -450,12 +449,12 @@ mod tests {
         file(&root, "proc/net/if_inet6", "fe80000000000000 03 40 20 80     eth1\n");
         file(&root, "proc/net/route", "Iface\tDestination\teth1\neth10\t00000000\t0101A8C0\n");
         assert_eq!(own_use("eth1"), None, "each interface has an address of its link");
-        assert_eq!(own_use("eth10"), Some("this machine has addresses or routes there"));
+        assert_eq!(own_use("eth10"), Some("this machine has addresses or routes on it"));
         file(&root, "proc/net/if_inet6", "fd00000000000000 03 40 00 80     eth1\n");
-        assert_eq!(own_use("eth1"), Some("this machine has addresses or routes there"));
+        assert_eq!(own_use("eth1"), Some("this machine has addresses or routes on it"));
         fs::remove_file(root.path().join("proc/net/if_inet6")).expect("it was there");
         file(&root, "sys/class/net/eth1/upper_eth1.100", "");
-        assert_eq!(own_use("eth1"), Some("other interfaces stand on it"));
+        assert_eq!(own_use("eth1"), Some("other interfaces are built on it"));
         file(&root, "sys/class/net/eth1/master", "");
         assert_eq!(own_use("eth1"), Some("it is part of a bridge or bond"));
         for path in ["0000:03:00.0/net/eth1", "0000:04:00.0/virtio3/net/eth2"] {

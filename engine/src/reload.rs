@@ -496,13 +496,15 @@ fn tell(done: &Result<Reloaded, ReloadError>) {
             tracing::info!("reloaded: generation {generation}; changed: {changed}");
             if !needs_restart.is_empty() {
                 tracing::warn!(
-                    "changed, but not in effect before the engine is started anew: {}",
+                    "changed, but in effect only after a restart of the engine: {}",
                     needs_restart.join(", ")
                 );
             }
         }
         Err(error) => {
-            tracing::error!("not reloaded; what was in effect stays so");
+            tracing::error!(
+                "not reloaded: the previous configuration stays in effect. Fix the faults and reload again"
+            );
             error.to_string().lines().for_each(|line| tracing::error!("{line}"));
         }
     }

@@ -228,7 +228,9 @@ fn a_key_log_that_others_can_read_is_refused() {
     let keylog = folder.path().join("keys");
     fs::write(&keylog, "").unwrap();
     fs::set_permissions(&keylog, fs::Permissions::from_mode(0o644)).unwrap();
-    let started = CaptureWriter::start(plan(None, Some(&keylog)), Vec::new(), &[], Path::new("x"), ring(1).0);
+    let plan = plan(None, Some(&keylog));
+    assert!(plan.rehearse().unwrap_err().to_string().contains("mode 644"));
+    let started = CaptureWriter::start(plan, Vec::new(), &[], Path::new("x"), ring(1).0);
     assert!(started.err().unwrap().to_string().contains("mode 644"));
 }
 

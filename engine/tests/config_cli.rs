@@ -50,11 +50,11 @@ on_expired = "untrusted-ca"
         "  1 on core 1, sleeping when idle; 1 handshake thread(s)",
         "  16384 flows for one client",
         "  a full table ends bypassed, then opening flows; never blocked, undecided, decrypted ones",
-        "  by the faster library of each suite, as a probe at the start finds it: aws-lc-rs, ring",
+        "  by the faster library for each suite, as measured at the start: aws-lc-rs, ring",
         "  trusted CA: CN=test ca",
         "  1 trusted root(s): 1 file(s)",
         "policy for TCP to port 443 (not TLS: block; seen from the middle: reset, from 600 s after the start on; others pass)",
-        "  QUIC (UDP) to these ports: blocked unless a rule bypasses them, so that browsers take TCP",
+        "  QUIC (UDP) to these ports: blocked unless a rule bypasses them, so that browsers use TCP",
         "  dropped: snap_ip, tags, unknown_header, jumbogram",
         "  1. no banking: port 443; SNI bank.example, *.bank.example, a.test, b.test and 2 more -> bypass",
         "  2. everything: every flow -> block with a reset",
@@ -85,14 +85,14 @@ fn held_contact_and_exclusions_are_told() {
     for line in [
         "  1. quiet: SNI *.ads.example -> block with an alert; held until then, so that no server hears of a client that is blocked\n",
         "  otherwise -> decrypt, profile default\n",
-        "  profile old: bypasses servers that are known not to be decrypted (`wireglass exclusions list`)\n",
+        "  profile old: bypasses servers that are known to be undecryptable (`wireglass exclusions list`)\n",
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}{}", text(&output.stderr));
     }
     assert!(!said.contains("profile default: bypasses"), "{said}");
     let held = "  held until then: the server hears of the client only if it is not blocked\n";
     let excluded =
-        "  note: bypassed, if the server is known not to be decrypted: see `wireglass exclusions list`\n";
+        "  note: bypassed, if the server is known to be undecryptable: see `wireglass exclusions list`\n";
     for (url, is_held, may_be_excluded) in [
         ("https://x.ads.example/", true, false),
         // Nobody knows yet at the SYN which of the two it will be.
@@ -150,7 +150,7 @@ block_with = "page"
         "  1. games: SNI games.example -> block with a page",
         "  note: by address never shows its page: without sni, alpn or ja4 it blocks at the SYN, before there is TLS",
         "  note: mail never shows its page: no protocol of its alpn is HTTP",
-        "  QUIC (UDP) to these ports: blocked unless a rule bypasses them, so that browsers take TCP",
+        "  QUIC (UDP) to these ports: blocked unless a rule bypasses them, so that browsers use TCP",
     ] {
         assert!(said.contains(line), "{line}\n is not in\n{said}");
     }
@@ -285,7 +285,7 @@ fn wrong_usage_is_status_2_and_help_is_status_0() {
     }
     let help = wireglass(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
-    for word in ["Where to begin", "wireglass ca init", "Exit status", "run", "check", "replay"] {
+    for word in ["Start here", "wireglass ca init", "Exit status", "run", "check", "replay"] {
         assert!(text(&help.stdout).contains(word), "{word}");
     }
     for command in ["run", "check"] {

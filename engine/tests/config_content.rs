@@ -135,7 +135,7 @@ action = "allow"
             r#"34: content.rule[5].respond.redirect: expected a URL that begins with https:// or http://, of at most 2048 bytes without spaces, found "/relative""#,
             r#"38: content.rule[6].file_type[2]: expected a type or group of types of files ("exe", "executable", "archive", "office", "script" ...), found "program""#,
             r#"43: content.rule[7].file_type: a rule on requests that asks for a `file_type` asks for no `size` and no `signatures`"#,
-            r#"43: content.rule[7].file_type: the type of a request shows when rules behind this one have been asked: action = "alert", "block" or "inspect""#,
+            r#"43: content.rule[7].file_type: the `file_type` of a request is known after the rules behind this one were asked: use action = "alert", "block" or "inspect""#,
         ],
     );
     assert_faults(
@@ -178,8 +178,8 @@ host = ["example.com"]
 "#,
         &[
             r#"13: header[1].set: missing: expected fields to be set (`set = { "X-Tenant" = "..." }`) or removed (`remove = ["alt-svc"]`)"#,
-            r#"14: header[1].remove[1]: "Content-Length" is no field that can be changed: it frames messages or says whose they are, or is no name of a field"#,
-            r#"14: header[1].remove[2]: "a b" is no field that can be changed: it frames messages or says whose they are, or is no name of a field"#,
+            r#"14: header[1].remove[1]: "Content-Length" cannot be changed: it frames messages or says whose they are, or it is not a valid field name"#,
+            r#"14: header[1].remove[2]: "a b" cannot be changed: it frames messages or says whose they are, or it is not a valid field name"#,
             r#"16: header[2].set.Y: expected a value of one line, at most 4096 bytes, without spaces around it, found "two\nlines""#,
             r#"16: header[2].set.x: "x" is changed already"#,
             r#"17: header[3].set: missing: expected fields to be set (`set = { "X-Tenant" = "..." }`) or removed (`remove = ["alt-svc"]`)"#,
@@ -258,8 +258,8 @@ action = "allow"
             "22: signatures.c.literals_file: DIR/bad.txt:2: expected a literal of 4 to 255 bytes",
             "22: signatures.c.literals_file: DIR/bad.txt:3: expected bytes between two bars as pairs of hex digits (\"|0d 0a|\"; a bar itself is \"|7c|\")",
             "24: signatures.d.literals_file: cannot read DIR/none.txt: No such file or directory (os error 2)",
+            "27: content.rule[1].signatures: `signatures` are found when most of the message has been sent on: use action = \"alert\" or \"block\"",
             "27: content.rule[1].signatures: a rule asks either for a `size` or for `signatures`",
-            "27: content.rule[1].signatures: what is in a message shows when most of it has gone on: action = \"alert\" or \"block\"",
             "27: content.rule[1].signatures[1]: no `[signatures.e]` in this file (did you mean \"a\"?)",
         ]
     );
@@ -582,7 +582,7 @@ inspect = ["list.bad"]
             r#"32: content.rule[4].inspect[1]: no `[signatures.bad]` in this file"#,
             r#"32: content.rule[4].inspect[2]: no `[[list]]` of the name "bad""#,
             r#"33: content.rule[4].hold: expected one of "none", "tail", "all", found "some""#,
-            r#"37: content.rule[5].size: a rule with action = "inspect" has no `size`: what has gone on cannot be looked at any more"#,
+            r#"37: content.rule[5].size: a rule with action = "inspect" cannot have `size`: the size is known when part of the body has been sent on, too late to inspect it"#,
             r#"39: content.rule[5].inspect[1]: no `[[list]]` of the name "bad""#,
         ],
     );

@@ -11,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use support::lab::{Lab, NAME, Run, Setup};
 use support::rules::{Action, Rules};
-use wireglass::exclusions::{ExclusionFile, load};
+use wireglass::exclusions::{ExclusionFile, load, rehearse};
 use wireglass_core::event;
 use wireglass_core::exclusions::{Cause, Clients, Exclusion, Exclusions, Server};
 use wireglass_core::policy::{ClientCertificateAction, Profile, TlsVersion, UnsupportedAction};
@@ -234,6 +234,7 @@ fn the_file_keeps_them_over_a_restart() {
     file.stop();
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.lines().count(), 1, "{text}");
+    rehearse(&path).unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left beside it");
     let again = Exclusions::new([7; 16]);
     assert_eq!(load(&path, &again).unwrap(), (1, vec![]));
@@ -247,7 +248,8 @@ fn the_file_keeps_them_over_a_restart() {
     // A line that never ends is not waited for.
     fs::write(&path, vec![b'x'; 20 << 20]).unwrap();
     assert_eq!(load(&path, &Exclusions::new([7; 16])).unwrap().1.len(), 1);
-    assert!(ExclusionFile::start(folder.path().join("no/such/folder"), kept).is_err());
+    let nowhere = folder.path().join("no/such/folder");
+    assert!(rehearse(&nowhere).is_err() && ExclusionFile::start(nowhere, kept).is_err());
 }
 
 #[test]

@@ -186,5 +186,5 @@ fn wrong_usage() {
     let said = wire.says(&[], 2);
     assert!(said.contains("wire.toml:2: profile.default.on_usage: expected"), "{said}");
     let shown = wire.run(&["--help"]);
-    assert!(String::from_utf8(shown.stdout).unwrap().contains("Exit status: 0 grade A; 1 B or worse;"));
+    assert!(String::from_utf8(shown.stdout).unwrap().contains("Exit status: 0 grade A; 1 grade B or worse;"));
 }

@@ -172,7 +172,7 @@ fn a_person_is_asked_and_may_err() {
     let mut show = Command::new(env!("CARGO_BIN_EXE_wireglass"));
     let shown = show.args(["ca", "show", "--dir"]).arg(machine.path("ca")).output().unwrap();
     assert!(text(&shown.stdout).contains("CN=Example Inspection\n"));
-    refused(&Machine::new().init(&[], "eth1\n"), 2, "no answer: --yes takes what is in brackets");
+    refused(&Machine::new().init(&[], "eth1\n"), 2, "no answer: --yes accepts the answers in brackets");
 }
 
 #[test]
@@ -183,19 +183,19 @@ fn the_machines_own_card_is_never_taken() {
     for (port, words) in [
         (
             "eth0",
-            "--inside: eth0 is in use: this machine has addresses or routes there; free are: af_packet:eth1, ",
+            "--inside: eth0 is in use: this machine has addresses or routes on it; free are: af_packet:eth1, ",
         ),
         ("xdp:eth0", "eth0 is in use"),
         (
             "0000:03:00.0",
-            "0000:03:00.0 is in use: it is eth0, and this machine has addresses or routes there",
+            "0000:03:00.0 is in use: it is eth0, and this machine has addresses or routes on it",
         ),
         ("03:00.0", "0000:03:00.0 is in use"),
         ("eth3", "eth3 is in use: it is part of a bridge or bond"),
-        ("lo", "lo is no wired Ethernet interface"),
-        ("wlan0", "wlan0 is no wired"),
-        ("br0", "br0 is no wired"),
-        ("eth1.7", "eth1.7 is no wired"),
+        ("lo", "lo is not a wired Ethernet interface"),
+        ("wlan0", "wlan0 is not a wired"),
+        ("br0", "br0 is not a wired"),
+        ("eth1.7", "eth1.7 is not a wired"),
         ("0000:04:00.0", "0000:04:00.0 belongs to ixgbe: bind it to vfio-pci first"),
     ] {
         refused(&machine.init(&["--yes", "--inside", port], ""), 2, words);
@@ -203,7 +203,7 @@ fn the_machines_own_card_is_never_taken() {
     refused(
         &machine.init(&["--yes", "--inside", "eth1", "--outside", "xdp:eth1"], ""),
         2,
-        "a wire has two ends",
+        "a wire needs two different ones",
     );
     fs::remove_dir_all(machine.path("root/sys/class/net/eth2")).unwrap();
     refused(&machine.init(&["--yes"], ""), 2, "a wire needs two ports, and 1 is free here");
@@ -215,7 +215,7 @@ fn what_is_there_is_left_as_it_is() {
     let machine = Machine::new();
     let file = machine.path("wireglass.toml");
     fs::write(&file, "# mine\n[[wire]]\n").unwrap();
-    refused(&machine.init(&["--yes"], ""), 1, "wireglass.toml is there, and is left as it is");
+    refused(&machine.init(&["--yes"], ""), 1, "wireglass.toml exists already and was not changed");
     assert_eq!(fs::read_to_string(&file).unwrap(), "# mine\n[[wire]]\n");
     assert!(!machine.path("ca").exists(), "and no CA is made for it");
 
@@ -233,6 +233,6 @@ fn what_is_there_is_left_as_it_is() {
 
     fs::remove_file(&file).unwrap();
     fs::remove_file(machine.path("ca/trusted.pem")).unwrap();
-    refused(&machine.init(&["--yes"], ""), 1, "ca has some of the files of a CA and not all");
+    refused(&machine.init(&["--yes"], ""), 1, "ca has some files of a CA, but not all four");
     assert!(!file.exists());
 }

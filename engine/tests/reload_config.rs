@@ -577,7 +577,8 @@ fn the_command_says_what_was_done_and_its_exit_status_whether_it_was() {
     let socket = ControlSocket::bind(&folder.path("control.sock")).unwrap();
     let dumper = FlowDumper::new(&[] as &[DumpResponder]);
     let told_to_stop = Arc::<AtomicBool>::default();
-    let whole = WholeEngine { reload: handle, stop: Arc::clone(&told_to_stop) };
+    let metrics = Some(([127, 0, 0, 1], 9464).into());
+    let whole = WholeEngine { reload: handle, stop: Arc::clone(&told_to_stop), metrics };
     let server = ControlServer::start(socket, dumper, Arc::clone(&engine.metrics), Some(whole)).unwrap();
     let said = |output: &Output| {
         (
@@ -593,7 +594,7 @@ fn the_command_says_what_was_done_and_its_exit_status_whether_it_was() {
     folder.write("wire.toml", changed);
     let (status, text) = said(&wireglass_reload(&folder));
     assert!(status == Some(0) && text.contains("changed: policy.default\n"), "{text}");
-    assert!(text.contains("not in effect before the engine is started anew: workers.cores"), "{text}");
+    assert!(text.contains("in effect only after a restart of the engine: workers.cores"), "{text}");
     folder.write("wire.toml", format!("{GOOD}[workers]\ncolour = 1\ncores = []\n"));
     let (status, text) = said(&wireglass_reload(&folder));
     let file = folder.path("wire.toml").display().to_string();
@@ -601,7 +602,8 @@ fn the_command_says_what_was_done_and_its_exit_status_whether_it_was() {
     for fault in [
         format!("{file}:{}: workers.colour: unknown key", GOOD_LINES + 2),
         format!("{file}:{}: workers.cores: expected at least one core", GOOD_LINES + 3),
-        "not reloaded; what was in effect stays so".to_owned(),
+        "not reloaded: the previous configuration stays in effect. Fix the faults and reload again"
+            .to_owned(),
     ] {
         assert!(text.contains(&fault), "{fault}: {text}");
     }
@@ -620,7 +622,7 @@ fn the_command_says_what_was_done_and_its_exit_status_whether_it_was() {
     let stop =
         |process, only_ask| client::stop(&folder.path("control.sock"), StopRequest { process, only_ask });
     let own = std::process::id();
-    assert_eq!(stop(own, true).unwrap(), StopRecord { decrypted: 0, bypassed: 0 });
+    assert_eq!(stop(own, true).unwrap(), StopRecord { decrypted: 0, bypassed: 0, metrics });
     let other = stop(own + 1, false);
     assert!(matches!(other, Err(AskError::Refused(Refusal::Absent, _))), "{other:?}");
     assert!(!told_to_stop.load(Ordering::Acquire), "it was only asked, or another one was meant");

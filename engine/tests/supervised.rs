@@ -237,13 +237,13 @@ fn a_reload_reopens_the_log_and_loads_the_configuration() {
     run.hang_up();
     let line = said("policy.default: expected");
     assert!(line.contains("ERROR") && line.contains(&format!("{}:", config.display())), "{line}");
-    said("what was in effect stays so");
+    said("the previous configuration stays in effect");
     assert!(log.exists(), "the log is reopened all the same");
 
     fs::write(&config, format!("{as_loaded}\n[limits]\nflows = 77\nidle_seconds = 77\n")).unwrap();
     run.hang_up();
     said("generation 4; changed: limits.idle_seconds, policy.default");
-    assert!(said("not in effect").contains("anew: limits.flows"));
+    assert!(said("in effect only").contains("engine: limits.flows"));
 
     // The level of messages: of the last of these nothing is heard.
     let level = |level: &str| fs::write(&config, format!("{as_loaded}\n[log]\nlevel = {level:?}\n")).unwrap();

@@ -110,21 +110,22 @@ The lab stays up until Ctrl-C. In another terminal, for example:
 
 def _arguments():
     parser = argparse.ArgumentParser(prog="scripts/lab-test.sh", description="""
-        Runs wireglass on two ports of DPDK between two network namespaces, with curl, openssl and Python as clients
-        and nginx and Python as servers. Prints one line for each check and a summary; exit 0 only if all passed.""")
+        Runs wireglass between two network namespaces, on two DPDK ports. Clients are curl, openssl and Python, servers are nginx and
+        Python. Prints one line for each check and a summary; exit status 0 only if all passed. Examples: --only bypass (one group);
+        --only operate.take-over (one check); --keep (then try it by hand).""")
     parser.add_argument("--only", action="append", metavar="PATTERN",
-                        help="only checks whose name starts with this or matches it as a shell pattern; repeatable")
-    parser.add_argument("--list", action="store_true", help="say what there is to check, run nothing")
-    parser.add_argument("--keep", action="store_true", help="leave the lab up at the end, until Ctrl-C")
+                        help="run only checks whose name starts with this, or matches this shell pattern; repeatable")
+    parser.add_argument("--list", action="store_true", help="list all checks and exit")
+    parser.add_argument("--keep", action="store_true", help="keep the lab running afterwards, until Ctrl-C; prints commands to try")
     parser.add_argument("--provider", choices=["ring", "aws-lc-rs", "both"], default="aws-lc-rs",
-                        help="crypto provider of the engine (default: aws-lc-rs); both: all with aws-lc-rs, then what "
-                             "depends on the provider with ring")
+                        help="the engine's crypto provider (default: aws-lc-rs); both: everything with aws-lc-rs, then the "
+                             "checks that depend on the provider again with ring")
     parser.add_argument("--ports", choices=list(KINDS), default="af_packet",
                         help="kind of the engine's ports (default: af_packet); xdp: AF_XDP sockets; tap: interfaces of its own, bridged to the "
-                             "cables; memif: shared memory with dpdk-testpmd, which has the cables; virtio_user: virtio devices that "
-                             "testpmd has by vhost-user; vhost: the other way round, testpmd as a virtual machine")
+                             "cables; memif: shared memory with dpdk-testpmd, which drives the cables; virtio_user: virtio devices, with "
+                             "testpmd behind them over vhost-user; vhost: the reverse, testpmd plays a virtual machine")
     parser.add_argument("--wire", choices=["wireglass", "testpmd"], default="wireglass",
-                        help="testpmd: a plain wire in the engine's place; every check of inspection must then FAIL")
+                        help="testpmd: a plain wire instead of the engine, to test the checks: each check of inspection must then FAIL")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -398,12 +398,12 @@ def main():
 
 def _arguments():
     parser = argparse.ArgumentParser(prog="scripts/soak.sh", description="""
-        Runs the engine in the lab for a long time under everything at once: downloads, handshakes, resumptions, reloads, floods, link flaps,
-        rotation of the log, content holds, restarts of an antivirus scanner, kills of the signer. One line for each check at the end;
-        exit 0 only if all passed.""")
-    parser.add_argument("--minutes", type=float, default=30, metavar="N", help="how long (default: 30)")
-    parser.add_argument("--warm-up", type=float, default=300, metavar="S", help="seconds of the same before, after which memory is measured (default: 300)")
-    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), metavar="FILE", help="the engine")
+        Runs the engine in the lab for a long time, with everything at once: downloads, handshakes, resumptions, reloads, floods, link flaps,
+        log rotation, held content, restarts of an antivirus scanner, kills of the signer. Prints one line for each check at the end;
+        exit status 0 only if all passed.""")
+    parser.add_argument("--minutes", type=float, default=30, metavar="N", help="length of the run in minutes (default: 30)")
+    parser.add_argument("--warm-up", type=float, default=300, metavar="S", help="seconds of load before memory is measured for the first time (default: 300)")
+    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), metavar="FILE", help="engine to run (default: target/release/wireglass)")
     return parser.parse_args()
 
 

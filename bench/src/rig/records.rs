@@ -9,12 +9,12 @@ use wireglass_core::x509::Provider;
 /// As `crypto.records` of a configuration has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Records {
-    /// The faster one of each suite.
+    /// The faster one for each cipher suite.
     #[default]
     Auto,
-    /// aws-lc-rs for all.
+    /// aws-lc-rs for all suites.
     AwsLcRs,
-    /// ring for all.
+    /// ring for all suites.
     Ring,
 }
 

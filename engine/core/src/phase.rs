@@ -25,10 +25,10 @@ impl FlowPhase {
     /// One sentence for people.
     pub const fn help(self) -> &'static str {
         match self {
-            Self::Opening => "the TCP handshake goes through; nothing is known of the payload",
-            Self::Peeking => "the ClientHello is awaited",
-            Self::Decrypted => "to be decrypted: both handshakes are under way, or complete",
-            Self::Bypassed => "left as it is",
+            Self::Opening => "TCP handshake; no payload seen yet",
+            Self::Peeking => "waiting for the complete ClientHello",
+            Self::Decrypted => "decrypted, or about to be: both TLS handshakes are under way or complete",
+            Self::Bypassed => "passes unread",
             Self::Blocked => "ended by the engine, or over",
         }
     }

@@ -58,6 +58,14 @@ impl Plan {
         self.time.as_secs() / 60
     }
 
+    /// Tries whether the key log can be written; makes it if it is missing.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn rehearse(&self) -> io::Result<()> {
+        self.keylog.as_deref().map_or(Ok(()), |path| open_keylog(path).map(drop))
+    }
+
     /// What workers take.
     pub fn settings(&self) -> CaptureSettings {
         CaptureSettings { profiles: self.profiles.clone(), frames: self.folder.is_some() }

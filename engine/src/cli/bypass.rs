@@ -14,36 +14,40 @@ use crate::control::operate::OrderRequest;
 
 const HELP: &str = "\
 Examples:
-  wireglass bypass --all --for 15m           everything that begins now passes as it is
-  wireglass bypass --all --for 15m --now     and decrypted flows are reset, so that clients come back bypassed
-  wireglass bypass --end                     policy decides again
-  wireglass bypass                           which orders stand
+  wireglass bypass --all --for 15m           from now on, new connections pass as they are
+  wireglass bypass --all --for 15m --now     also reset decrypted flows: clients come back, bypassed
+  wireglass bypass --end                     back to policy
+  wireglass bypass                           show the orders that stand
 
-The engine is a piece of wire for all connections that begin, or are not decided yet: it decrypts nothing, and BLOCKS NOTHING, not even what
-a rule says. It ends by itself after the time, a day at most. Decrypted flows go on, inspected, unless --now ends them. `flow` events have
-`wireglass.order`, `tls` events the reason `operator.bypass`; `wireglass top` and the metrics tell. To have rules block on: `wireglass drain`.
+This is the panic button. The engine becomes a piece of wire for every connection that is new or not yet decided. It
+decrypts nothing and BLOCKS NOTHING, whatever the rules say. If rules must still block, use `wireglass drain`.
 
-Exit status: 0 done; 1 no engine, or nothing to end; 2 wrong usage or configuration.";
+Decrypted flows run on, inspected, unless you give --now. After TIME, policy decides again.
 
-/// Let everything pass for a while, or show which orders stand.
+In the log: `flow` events have `wireglass.order`, `tls` events the reason `operator.bypass`. `wireglass top` and the
+metrics show it as well.
+
+Exit status: 0 done; 1 no engine runs, or there was nothing to end; 2 wrong usage or configuration.";
+
+/// Panic button: let everything pass for a while. Without options: show the orders that stand.
 #[derive(Debug, Args)]
 #[command(after_help = HELP, group = ArgGroup::new("what").args(["all", "end"]))]
 pub(super) struct BypassArgs {
     #[command(flatten)]
     engine: EngineSocket,
-    /// All connections that begin from now on
+    /// Bypass all connections that begin from now on
     #[arg(long, requires = "time")]
     all: bool,
-    /// For so long: 90s, 15m, 1h30m; a day at most
+    /// How long: 90s, 15m, 1h30m; a day at most
     #[arg(long = "for", id = "time", value_name = "TIME", value_parser = time, requires = "all")]
     time: Option<Duration>,
-    /// End decrypted flows at once
+    /// Also reset the flows that are decrypted now
     #[arg(long, requires = "all")]
     now: bool,
-    /// Take it back
+    /// End the bypass
     #[arg(long)]
     end: bool,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

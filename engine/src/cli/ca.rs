@@ -19,7 +19,7 @@ pub(super) enum Keys {
     Left,
 }
 
-/// Make and show the two CAs that sign the certificates which clients see.
+/// Make or show the two CAs that sign the certificates that clients see.
 #[derive(Debug, Args)]
 pub struct CaArgs {
     #[command(subcommand)]
@@ -40,8 +40,13 @@ enum CaCommand {
 }
 
 const INIT_HELP: &str = "\
-The TRUSTED CA signs the copies of certificates that were found in order. Install trusted.pem, and only this file, on
-every client whose traffic is decrypted:
+Example:
+  wireglass ca init --dir ca
+
+Two CAs, because users must be able to see which servers are bad.
+
+The TRUSTED CA signs copies of certificates that passed verification. Install trusted.pem, and only this file, on every
+client whose traffic is decrypted:
 
   Debian, Ubuntu   cp trusted.pem /usr/local/share/ca-certificates/wireglass.crt && update-ca-certificates
   Fedora, RHEL     cp trusted.pem /etc/pki/ca-trust/source/anchors/ && update-ca-trust
@@ -50,39 +55,46 @@ every client whose traffic is decrypted:
   Firefox          Settings, Certificates, Authorities, Import (or the policy ImportEnterpriseRoots)
   one command      curl --cacert trusted.pem https://...
 
-The UNTRUSTED CA signs copies of certificates that were not in order, where a profile says \"untrusted-ca\": the user's
-browser warns, as it would have without wireglass. Never install untrusted.pem anywhere.
+The UNTRUSTED CA signs copies of certificates that failed verification, where a profile says \"untrusted-ca\". The user's
+browser then warns, as it would without wireglass. Never install untrusted.pem anywhere.
 
-Whoever has trusted.key can pose as any server to those clients: keep the .key files on this machine, readable by
-their owner only (which is how they are made), and remove trusted.pem from the clients when you stop using it.";
+Whoever has trusted.key can pose as any server to those clients. Keep the .key files on this machine, readable only by
+their owner (that is how they are made). Remove trusted.pem from the clients when you stop using it.
+
+Next: name the files in [ca] of the configuration, then `wireglass check -c wire.toml`.";
 
 const SHOW_HELP: &str = "\
-Compare the fingerprint with what a client's certificate store shows before you trust an installation.";
+Example:
+  wireglass ca show -c wire.toml
+
+Before you trust an installation, compare the fingerprint with the one in a client's certificate store.";
 
 const CRL_HELP: &str = "\
-Clients of SChannel (curl and .NET on Windows) refuse a certificate that does not say where its CRL is to be had. Have a web server
-that they reach without the engine show the file, and put its address into the configuration:
-
+Example:
   wireglass ca crl -c wire.toml --out /var/www/html/wireglass.crl
-  [ca] crl_url = \"http://pki.example.com/wireglass.crl\"
+  [ca] crl_url = \"http://pki.example.com/wireglass.crl\"             in the configuration
 
-The list is empty unless serial numbers are given: those of `wireglass.minted_serial` in the log. Renew it before it ends, from a timer.";
+SChannel clients (curl and .NET on Windows) refuse a certificate that does not say where its CRL is. Publish the file on
+a web server that they reach without passing the engine, and put its URL into the configuration.
+
+Without --revoke the list is empty. Serial numbers are in the log, as `wireglass.minted_serial`. Renew the list from a
+timer, before it expires.";
 
 #[derive(Debug, Args)]
 struct CrlArgs {
     /// Folder with trusted.pem and trusted.key.
     #[arg(long, value_name = "DIR", default_value = "ca", conflicts_with = "config")]
     dir: PathBuf,
-    /// Take the trusted CA that this configuration names, its key from wherever it is.
+    /// Use the trusted CA of this configuration, wherever its key is.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the list is written, in DER; what is there is replaced.
+    /// File to write, in DER; an existing file is replaced.
     #[arg(long, value_name = "FILE", default_value = "trusted.crl")]
     out: PathBuf,
-    /// How long it holds, in days.
+    /// Validity of the list, in days.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
-    /// Serial number of a copy that is revoked, in hex, with colons or without; may be given several times.
+    /// Serial number of a copy to revoke, in hex, with or without colons; repeatable.
     #[arg(long = "revoke", value_name = "SERIAL", value_parser = serial)]
     revoked: Vec<Serial>,
 }
@@ -108,16 +120,16 @@ fn serial(text: &str) -> Result<Serial, String> {
 
 #[derive(Debug, Args)]
 struct InitArgs {
-    /// Folder for the four files; made if it is missing.
+    /// Folder for the four files; made if missing.
     #[arg(long, value_name = "DIR", default_value = "ca")]
     dir: PathBuf,
-    /// Common name of the trusted CA: users see it when they look at a certificate.
+    /// Common name of the trusted CA; users see it as the issuer of certificates.
     #[arg(long, value_name = "CN", default_value = DEFAULT_NAME, hide_default_value = false)]
     name: String,
-    /// Validity in days.
+    /// Validity of both CAs, in days.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_DAYS, value_parser = clap::value_parser!(u32).range(1..=36500))]
     days: u32,
-    /// Overwrite CAs that exist already. Clients that trust the old one will refuse every decrypted connection.
+    /// Overwrite existing CAs. Clients that trust only the old one then refuse every decrypted connection.
     #[arg(long)]
     force: bool,
 }
@@ -127,7 +139,7 @@ struct ShowArgs {
     /// Folder with trusted.pem and untrusted.pem.
     #[arg(long, value_name = "DIR", default_value = "ca", conflicts_with = "config")]
     dir: PathBuf,
-    /// Take the files that this configuration names.
+    /// Show the CAs of this configuration.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -169,7 +181,7 @@ fn crl(args: &CrlArgs, ca: &CaFiles) -> Result<String, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let serials: Vec<_> = args.revoked.iter().map(|serial| serial.0.clone()).collect();
     ca_files::write_crl(ca, &args.out, &serials, args.days, now)?;
-    Ok(format!("wrote {}: {} revoked, holds for {} days\n", args.out.display(), serials.len(), args.days))
+    Ok(format!("wrote {}: {} revoked, valid for {} days\n", args.out.display(), serials.len(), args.days))
 }
 
 fn report<E: std::fmt::Display>(result: Result<String, E>) -> ExitCode {

@@ -18,33 +18,37 @@ const LOOK: Duration = Duration::from_millis(500);
 
 const HELP: &str = "\
 Examples:
-  wireglass drain && systemctl restart wireglass
+  wireglass drain && systemctl restart wireglass     restart when nothing decrypted is left
   wireglass drain --for 1h --no-wait --json
-  wireglass drain --end
+  wireglass drain --end                              decrypt again
 
-What policy would decrypt is bypassed, what it blocks is blocked. Decrypted flows go on until they end; the command waits until there is
-none, and says so. Ctrl-C ends the waiting, not the order. Connections on the ports of [starttls], and those whose first contact is held, still go
-through the engine as two, so that rules can be asked: they count where they would be decrypted.
-`flow` events have `wireglass.order`, `tls` events the reason `operator.drain`.
+Flows that policy would decrypt are bypassed. Flows that policy blocks stay blocked. Decrypted flows run on, inspected,
+until they end; the command waits for the last one. Ctrl-C ends the waiting, not the drain: `--end` does that.
 
-Exit status: 0 done: no decrypted flow is left, or --no-wait; 1 no engine, nothing to end, or the order ended while it waited; 2 wrong usage or configuration.";
+Connections on ports of [starttls], and those with held first contact, still pass through the engine as two TCP
+connections, since rules must be asked. Where policy would decrypt them, they count as decrypted.
 
-/// Decrypt no new flow, and wait until no decrypted one is left.
+In the log: `flow` events have `wireglass.order`, `tls` events the reason `operator.drain`.
+
+Exit status: 0 no decrypted flow is left, or --no-wait; 1 no engine runs, there was nothing to end, or the drain was
+ended while the command waited; 2 wrong usage or configuration.";
+
+/// Decrypt no new flow, and wait until no decrypted flow is left.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct DrainArgs {
     #[command(flatten)]
     engine: EngineSocket,
-    /// For so long: 15m, 1h30m; 30 days at most [default: until --end]
+    /// How long the drain lasts: 15m, 1h30m; 30 days at most [default: until --end]
     #[arg(long = "for", value_name = "TIME", value_parser = time, conflicts_with = "end")]
     time: Option<Duration>,
-    /// Do not wait
+    /// Start the drain and exit at once
     #[arg(long, conflicts_with = "end")]
     no_wait: bool,
-    /// Take it back
+    /// End the drain
     #[arg(long)]
     end: bool,
-    /// One JSON object, at the end
+    /// Print one JSON object, at the end
     #[arg(long)]
     json: bool,
 }
@@ -74,7 +78,7 @@ pub(super) fn run(args: &DrainArgs) -> ExitCode {
             Err(status) => return status,
         };
         if !last.orders.iter().any(|order| order.order == Order::Drain.name()) {
-            errln!("wireglass: the order to drain has ended; {} decrypted flow(s) are left", last.decrypted);
+            errln!("wireglass: the drain was ended; {} decrypted flow(s) are left", last.decrypted);
             return ExitCode::FAILURE;
         }
     }

@@ -24,14 +24,16 @@ Examples:
   wireglass exclusions add --address 192.0.2.7 --port 8443
   wireglass exclusions remove --cause pinned
 
-The engine learns servers that cannot be decrypted: that insist on a client certificate (client_certificate), speak nothing of what the
-engine can offer (unsupported), or whose clients accept no certificate but the original (pinned). The profile says whether connections to them
-are bypassed: on_client_certificate, on_unsupported, on_pinned. What `add` names is bypassed wherever policy says decrypt, for connections
-that begin later. What is to last belongs into a rule.
+The engine learns which servers cannot be decrypted. The profile says whether it bypasses them:
+  client_certificate  the server insists on a client certificate     on_client_certificate
+  unsupported         it supports nothing that the engine offers     on_unsupported
+  pinned              clients accept only the original certificate   on_pinned
+A server that you `add` is bypassed wherever policy says decrypt, in connections that begin later. For a permanent
+exclusion, write a [[rule]] with `action = \"bypass\"`.
 
-Exit status: 0 done; 1 no engine, or nothing was there to remove; 2 wrong usage or configuration.";
+Exit status: 0 done; 1 no engine runs, or there was nothing to remove; 2 wrong usage or configuration.";
 
-/// Show or change which servers a running engine does not decrypt.
+/// Show or change the list of servers that a running engine does not decrypt.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct ExclusionsArgs {
@@ -41,48 +43,48 @@ pub(super) struct ExclusionsArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Show them.
+    /// Show the servers that are not decrypted, and why.
     List {
         #[command(flatten)]
         engine: EngineSocket,
-        /// One JSON object each
+        /// Print one JSON object for each server
         #[arg(long)]
         json: bool,
     },
-    /// Leave a server alone.
+    /// Do not decrypt a server, for some hours.
     Add {
         #[command(flatten)]
         engine: EngineSocket,
-        /// Its name; without one, all at the address
+        /// Server name; without it, all names at --address
         #[arg(value_name = "NAME", required_unless_present = "address")]
         name: Option<String>,
-        /// Its address; without one, all with the name
+        /// Server address; without it, all addresses with this name
         #[arg(long)]
         address: Option<IpAddr>,
-        /// Its TCP port
+        /// TCP port of the server
         #[arg(long, default_value_t = 443)]
         port: u16,
-        /// For so long
+        /// How long, in hours
         #[arg(long, value_name = "N", default_value_t = (DEFAULT_LIFETIME / 3600) as u32, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_HOURS)))]
         hours: u32,
     },
-    /// Decrypt servers again: those for which all holds that is given.
+    /// Decrypt servers again: those that match every option given.
     Remove {
         #[command(flatten)]
         engine: EngineSocket,
-        /// With this name
+        /// Servers with this name
         #[arg(value_name = "NAME", required_unless_present_any = ["address", "port", "cause", "all"])]
         name: Option<String>,
-        /// At this address
+        /// Servers at this address
         #[arg(long)]
         address: Option<IpAddr>,
-        /// With this TCP port
+        /// Servers on this TCP port
         #[arg(long)]
         port: Option<u16>,
-        /// For this cause
+        /// Servers excluded for this cause
         #[arg(long, value_parser = PossibleValuesParser::new(Cause::ALL.map(Cause::name)))]
         cause: Option<String>,
-        /// All of them
+        /// All servers
         #[arg(long, conflicts_with_all = ["name", "address", "port", "cause"])]
         all: bool,
     },
@@ -131,7 +133,7 @@ pub(super) fn run(args: &ExclusionsArgs) -> ExitCode {
 fn removed(count: u64) -> ExitCode {
     match count {
         0 => {
-            errln!("wireglass: no exclusion is like that");
+            errln!("wireglass: no exclusion matches");
             ExitCode::FAILURE
         }
         count => {
@@ -160,7 +162,7 @@ fn print(all: &[ExclusionRecord], json: bool) -> io::Result<()> {
     }
     out.flush()?;
     if all.is_empty() && !json {
-        errln!("wireglass: there are none");
+        errln!("wireglass: no exclusions");
     }
     Ok(())
 }

@@ -18,16 +18,16 @@ const HELP: &str = "\
 Example:
   wireglass health && echo fine
 
-It asks `GET /health` of `metrics.listen`, which says `ok` while every worker has made a turn of its loop within five seconds;
-otherwise `starting`, or which worker is stuck.
+Asks `GET /health` at `metrics.listen`. The answer is `ok` while every worker has run its loop within the last five
+seconds; otherwise `starting`, or which worker is stuck.
 
-Exit status: 0 ok; 1 not, or no answer; 2 wrong usage.";
+Exit status: 0 ok; 1 not ok, or no answer; 2 wrong usage.";
 
-/// Ask a running engine whether all its workers move.
+/// Ask a running engine whether all its workers are alive.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct HealthArgs {
-    /// Where the engine's `metrics.listen` is
+    /// The engine's `metrics.listen`
     #[arg(default_value = "127.0.0.1:9464", value_name = "ADDRESS:PORT")]
     address: SocketAddr,
 }

@@ -22,20 +22,23 @@ Example:
   curl -sSf https://ccadb.my.salesforce-sites.com/mozilla/MozillaIntermediateCertsCSVReport |
     wireglass intermediates --out /var/lib/wireglass/intermediates.pem && wireglass reload -c wire.toml
 
-Takes all certificates in PEM out of any text, such as the reports of the CCADB in which public CAs disclose their intermediates, and leaves
-out those that have expired, are issued by themselves, or are there twice. The file is for `trust.intermediates`; nothing in it is trusted by
-itself. deploy/systemd has a timer that does this once a week.
+Some servers forget to send intermediate certificates; the engine finds them in this file. Public CAs disclose theirs
+in reports of the CCADB. The command takes all PEM certificates out of such a text, and leaves out those that have
+expired, are self-issued, or appear twice.
 
-Exit status: 0 written; 1 not written: there is none in it, or a file cannot be read or written; 2 wrong usage.";
+Next: name the file in `trust.intermediates`. Nothing in it becomes trusted by that. A timer in deploy/systemd does all
+of this once a week.
 
-/// Write the certificates of a report to a file for `trust.intermediates`.
+Exit status: 0 written; 1 not written: no certificate found, or a file cannot be read or written; 2 wrong usage.";
+
+/// Extract the certificates of a report into a file for `trust.intermediates`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct IntermediatesArgs {
-    /// Text with certificates in PEM; else standard input.
+    /// Text with certificates in PEM [default: standard input].
     #[arg(value_name = "REPORT")]
     report: Option<PathBuf>,
-    /// Where they are written, in PEM; what is there is replaced.
+    /// File to write, in PEM; an existing file is replaced.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -76,7 +79,7 @@ fn write(report: Option<&Path>, out: &Path) -> Result<Taken, String> {
     let taken = take(&String::from_utf8_lossy(&text), i64::try_from(now).unwrap_or(i64::MAX));
     if taken.taken == 0 {
         // An error page instead of the report must not empty the file.
-        return Err(format!("{name}: expected certificates in PEM that are of use, found none"));
+        return Err(format!("{name}: expected valid intermediate certificates in PEM, found none"));
     }
     write_new(out, taken.pem.as_bytes(), 0o644).map_err(|error| format!("{}: {error}", out.display()))?;
     Ok(taken)

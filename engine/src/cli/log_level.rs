@@ -13,20 +13,21 @@ const HELP: &str = "\
 Example:
   wireglass log-level debug
 
-Until the next reload or start, which go by `log.level`. An engine that was started with RUST_LOG goes by that, and says so.
+The level lasts until the next reload or start; `log.level` sets it again then. An engine that was started with RUST_LOG
+ignores this command, and says so.
 
-Exit status: 0 done; 1 no engine, or it goes by RUST_LOG; 2 wrong usage or configuration.";
+Exit status: 0 done; 1 no engine runs, or it uses RUST_LOG; 2 wrong usage or configuration.";
 
-/// Change the level of a running engine's own messages.
+/// Make a running engine log more messages, or fewer.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct LogLevelArgs {
     #[command(flatten)]
     engine: EngineSocket,
-    /// Messages of this severity and worse
+    /// Log messages of this severity and worse
     #[arg(value_enum)]
     level: LogLevel,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

@@ -29,6 +29,8 @@ mod plain;
 mod policy;
 #[cfg(feature = "dpdk")]
 mod ports;
+#[cfg(feature = "dpdk")]
+mod rehearsal;
 mod reload;
 mod replay;
 #[cfg(feature = "dpdk")]
@@ -59,34 +61,42 @@ use crate::config::{Config, Faults};
 const USAGE: u8 = 2;
 
 const BEGIN: &str = "\
-Where to begin:
-  wireglass init                    write a first configuration that works, and make its CA
-  wireglass ca init --dir ca        make the two CAs; install ca/trusted.pem on the clients
-  wireglass check -c wire.toml      find every fault of a configuration
-  wireglass replay -c wire.toml F   see what a policy would do with a capture file
-  wireglass policy explain ...      see what a policy would do with one request, and why
-  wireglass verify -c wire.toml ... see what it makes of a server's certificate, and what to do
-  wireglass grade -c wire.toml      see what its profiles make of bad servers, as a report card
-  wireglass why CODE                see what a reason code of the log means, and what to do
-  wireglass doctor -c wire.toml     see what stands between this machine and full speed
-  wireglass run -c wire.toml        go between two ports
-  wireglass top                     watch the running engine: packets, flows, drops
-  wireglass flows                   ask the running engine what its flows do
-  wireglass exclusions list         see which servers it does not decrypt, and why
-  wireglass reload                  have it load its configuration anew, under running flows
+Start here:
+  wireglass init                    write a first configuration and make its CA
+  wireglass ca init --dir ca        or make only the CA; install ca/trusted.pem on the clients
+  wireglass check -c wire.toml      find every fault in a configuration
+  wireglass doctor -c wire.toml     find what keeps this machine from running it, or slows it down
+  wireglass run -c wire.toml        run the engine
+
+Try a policy without touching traffic:
+  wireglass replay -c wire.toml F   what it decides about the flows of a capture file
+  wireglass policy explain ...      what it decides about one request, and why
+  wireglass verify -c wire.toml ... what it makes of one server's certificate
+  wireglass grade -c wire.toml      what its profiles make of sixty bad servers
+
+Look at a running engine:
+  wireglass top                     packets, flows, load, drops
+  wireglass flows                   each flow, and what limits it
+  wireglass exclusions list         servers that it does not decrypt, and why
+  wireglass why CODE                what a reason code of the log means, and what to do
+
+Change a running engine:
+  wireglass reload                  load the configuration again; flows keep running
   wireglass flows kill ID           end a flow
-  wireglass bypass --all --for 15m  the panic button: everything passes, nothing is decrypted or blocked
-  wireglass drain                   decrypt nothing new, and wait until no decrypted flow is left
-  wireglass policy push FILE ...    put a policy in force at all engines of a fleet
-  wireglass fleet status ...        see the engines of a fleet, and how they are
-  wireglass log-level debug         hear more of it, or less
+  wireglass bypass --all --for 15m  panic button: decrypt and block nothing for 15 minutes
+  wireglass drain                   decrypt no new flow, and wait until no decrypted flow is left
+  wireglass log-level debug         log more, or less
+
+Run several engines:
+  wireglass policy push FILE ...    roll a policy out to all engines of a fleet
+  wireglass fleet status ...        the engines of a fleet and their state
 
 Exit status: 0 done; 1 failed; 2 wrong usage or configuration.";
 
-/// Transparent TLS inspection: a piece of wire between two ports that decrypts the flows which policy says to decrypt.
+/// Transparent TLS inspection: a piece of wire between two network ports that decrypts the flows your policy names.
 ///
-/// Everything else passes through untouched. What was decrypted is checked, logged as EVE JSON and encrypted again; clients
-/// see certificates that are signed by your own CA, which they must trust.
+/// All other traffic passes untouched. Decrypted traffic is checked against your rules, logged as EVE JSON and encrypted again.
+/// Clients see certificates signed by your own CA, so they must trust that CA.
 #[derive(Debug, Parser)]
 #[command(name = "wireglass", version = crate::version::VERSION, after_help = BEGIN, disable_help_subcommand = true)]
 struct CommandLine {
@@ -102,7 +112,7 @@ pub fn command() -> clap::Command {
 #[derive(Debug, Subcommand)]
 enum Command {
     Init(init::InitArgs),
-    /// Go between the ports of all wires, until SIGINT or SIGTERM.
+    /// Run the engine: pass and inspect traffic between the ports of all wires, until SIGINT or SIGTERM.
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
     Check(check::CheckArgs),
@@ -131,14 +141,20 @@ Examples:
   wireglass run -c wire.toml
   wireglass-new run -c wire.toml --take-over 10m
 
-It is between the ports when it says `wireglass: running`. Messages go to stderr, as many as `log.level` says; the
-environment variable RUST_LOG (`debug`, `wireglass_core::tls=trace`) overrides it. Events go to the file `log.eve`.
-SIGHUP reopens that file, for logrotate, and loads the configuration anew, as `wireglass reload` does.
+Traffic passes once the engine says `wireglass: running`. Needs a build with `--features dpdk`, and usually root.
 
-With --take-over, an engine at the same control.socket decrypts nothing new from then on, is stopped, and this one opens the ports. Configuration,
-CAs and lists are checked before; ports, log and sockets are opened when the old engine is gone. Bypassed connections go on; decrypted ones that do not end in TIME are reset, and it says how many.
+Messages go to stderr. `log.level` sets how many; the environment variable RUST_LOG (`debug`,
+`wireglass_core::tls=trace`) overrides it. Events go to `log.eve`. On SIGHUP the engine reopens that file (for
+logrotate) and loads the configuration again, like `wireglass reload`.
 
-Needs ports through DPDK: a build with `--features dpdk`, and usually root.
+With --take-over, for an upgrade, the new engine replaces the one that runs at the same `control.socket`:
+  1. It checks configuration, CAs and lists, and tries to open the log, the other files and the sockets. If something
+     is wrong, it ends, and the old engine goes on.
+  2. The old engine decrypts no new flow. Until step 3, Ctrl-C takes that back.
+  3. When no decrypted flow is left, or after TIME, the old engine ends and the new one opens the ports. Bypassed
+     connections go on. Decrypted ones that are left are reset, and it says how many.
+
+Next: `wireglass health` says whether it is alive, `wireglass top` shows its traffic.
 
 Exit status: 0 stopped by a signal; 1 failed; 2 wrong configuration; 4 a token has refused the PIN of a key.";
 
@@ -146,14 +162,14 @@ Exit status: 0 stopped by a signal; 1 failed; 2 wrong configuration; 4 a token h
 struct RunArgs {
     #[command(flatten)]
     file: ConfigFile,
-    /// Take the place of the engine that runs, when it decrypts nothing more or TIME is over: 90s, 15m, 1h
+    /// Replace the running engine, once it has no decrypted flow left or after TIME: 90s, 15m, 1h
     #[arg(long, value_name = "TIME", value_parser = orders::time)]
     take_over: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
 struct ConfigFile {
-    /// Configuration in TOML; docs/configuration.md has all keys.
+    /// Configuration, in TOML; docs/configuration.md lists all keys.
     #[arg(short, long = "config", value_name = "FILE")]
     config: PathBuf,
 }
@@ -205,7 +221,7 @@ fn run(
     _set_level: impl Fn(tracing::level_filters::LevelFilter),
 ) -> ExitCode {
     errln!(
-        "wireglass: {} is in order, but this build has no ports: build with `cargo build --release --features dpdk`",
+        "wireglass: {} has no fault, but this build has no ports: build with `cargo build --release --features dpdk`",
         config.file.display()
     );
     ExitCode::FAILURE

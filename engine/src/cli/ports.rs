@@ -19,8 +19,8 @@ pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
             format!("none of {all} hugepages is free")
         };
         return Err(format!(
-            "{found}, and DPDK keeps its packets in them: `sysctl vm.nr_hugepages=192` makes some (docs/deploy.md says how many, and how for \
-             each boot); ports that are `xdp:INTERFACE` or `af_packet:INTERFACE` need none"
+            "{found}, but DPDK keeps packets in them: reserve some with `sysctl vm.nr_hugepages=192` (docs/deploy.md: how many, and how at each boot); \
+             or use ports `xdp:INTERFACE` or `af_packet:INTERFACE`, which need none"
         ));
     }
     obstacles_of_ports(config)

@@ -14,13 +14,15 @@ const HELP: &str = "\
 Example:
   wireglass check -c wire.toml && wireglass reload -c wire.toml
 
-The engine reads the file that it was started with, and all files that it names, and says what has changed. Flows that begin later go
-by the new settings, those that are there by their own until they end. A file with a fault changes nothing. What a running engine
-cannot change (ports, threads) is named; docs/configuration.md lists it. The event log is reopened, as by SIGHUP, which does the same.
+The engine reads the file that it was started with, and all files named in it, and says what has changed. New flows use
+the new settings; existing flows keep theirs until they end. If the file has a fault, nothing changes. Settings that need
+a restart (ports, threads) are named; docs/configuration.md lists them. The event log is reopened as well. SIGHUP does
+the same.
 
-Exit status: 0 done; 1 faults (nothing has changed), or no engine; 2 wrong usage, or a configuration that names no socket.";
+Exit status: 0 done; 1 faults (nothing has changed), or no engine runs; 2 wrong usage, or a configuration without
+`control.socket`.";
 
-/// Have a running engine load its configuration anew.
+/// Make a running engine load its configuration again. Flows keep running.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct ReloadArgs {
@@ -45,7 +47,7 @@ pub(super) fn run(args: &ReloadArgs) -> ExitCode {
             }
             if !done.needs_restart.is_empty() {
                 said.push_str(&format!(
-                    "wireglass: changed, but not in effect before the engine is started anew: {}\n",
+                    "wireglass: changed, but in effect only after a restart of the engine: {}\n",
                     Plain(&done.needs_restart.join(", "))
                 ));
             }
@@ -53,7 +55,9 @@ pub(super) fn run(args: &ReloadArgs) -> ExitCode {
         }
         Err(AskError::Refused(Refusal::Fault, faults)) => {
             faults.lines().for_each(|fault| errln!("{fault}"));
-            errln!("wireglass: not reloaded; what was in effect stays so");
+            errln!(
+                "wireglass: not reloaded: the previous configuration stays in effect. Fix the faults and reload again"
+            );
             ExitCode::FAILURE
         }
         Err(error) => {

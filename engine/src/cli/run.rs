@@ -18,6 +18,9 @@ use wireglass_core::tls::{Fetcher, TlsContext};
 
 use super::failures::FailureWatch;
 use super::ports::{eal_arguments, mirror_ports, ports_can_open, wire_ports};
+use super::rehearsal::{
+    capture_fault, control_fault, exclusions_fault, log_fault, metrics_fault, verdicts_fault,
+};
 use super::run_fleet::{FleetPart, make_folder};
 use super::supervisor::Supervisor;
 use super::take_over::take_over_from;
@@ -204,14 +207,13 @@ fn start(
         metrics.set_log(counters);
     }
     let stats = config.log.stats.map(|every| StatsSource { metrics: Arc::clone(&metrics), every });
-    let log = LogWriter::start(&config.log.eve, receiver, stats)
-        .map_err(|error| format!("cannot write the event log {}: {error}", config.log.eve))?;
+    let log = LogWriter::start(&config.log.eve, receiver, stats).map_err(log_fault(&config))?;
     let server = config
         .metrics
         .listen
         .map(|address| {
             MetricsServer::start(address, config.metrics.access(), Arc::clone(&metrics))
-                .map_err(|error| format!("metrics.listen: cannot listen on {address}: {error}"))
+                .map_err(metrics_fault(address))
         })
         .transpose()?;
     metrics.set_mirrors(config.mirrors.iter().map(|mirror| Arc::clone(&mirror.mirror.name)).collect());
@@ -237,6 +239,7 @@ fn start(
     let (threads, stop, reopen) = (config.workers.clone(), Arc::clone(&signals.stop), log.reopener());
     let (counted, told_to_stop) = (Arc::clone(&metrics), Arc::clone(&signals.stop));
     let finder = Finder::new(builder.mirrors.clone(), builder.native_vlans.clone());
+    let served_at = server.as_ref().map(MetricsServer::address);
     let in_fleet = (config.fleet.clone(), config.crypto.provider);
     let beside = |Asking { dumper, verdicts, generations }| {
         let block = config.verdicts.block.clone();
@@ -250,7 +253,7 @@ fn start(
             Reloader::new(config, generations, Arc::clone(&counted), set_level, stop).signed_by(signing);
         let reloads = ReloadThread::start(reloader, reopen)?;
         let fleet = FleetPart::start((&in_fleet.0, in_fleet.1), &reloads.1, &counted, &shared)?;
-        let whole = WholeEngine { reload: reloads.1.clone(), stop: told_to_stop };
+        let whole = WholeEngine { reload: reloads.1.clone(), stop: told_to_stop, metrics: served_at };
         let serve = |socket| ControlServer::start(socket, dumper, counted, Some(whole));
         Ok((socket.map(serve).transpose()?, verdicts, reloads, fleet))
     };
@@ -326,8 +329,8 @@ fn capture(
     }
     let rings: Vec<_> = config.workers.cores.iter().map(|_| Arc::new(CaptureRing::default())).collect();
     let workers = rings.iter().map(|ring| WorkerCapture::new(plan.settings(), Arc::clone(ring))).collect();
-    let writer = CaptureWriter::start(plan.clone(), rings, wires, &config.file, log.clone())
-        .map_err(|error| format!("capture: {error}"))?;
+    let writer =
+        CaptureWriter::start(plan.clone(), rings, wires, &config.file, log.clone()).map_err(capture_fault)?;
     Ok((Some(writer), workers))
 }
 
@@ -351,8 +354,8 @@ fn exclusions(
     let exclusions = Arc::new(Exclusions::new(secrets.exclusions));
     exclusions.set_lifetime(config.exclusions.lifetime.as_secs());
     let Some(path) = config.exclusions.file.clone() else { return Ok((exclusions, None)) };
-    let fault = |error| format!("exclusions.file: {}: {error}", path.display());
-    let (known, wrong) = crate::exclusions::load(&path, &exclusions).map_err(fault)?;
+    let fault = exclusions_fault(&path);
+    let (known, wrong) = crate::exclusions::load(&path, &exclusions).map_err(&fault)?;
     wrong.iter().for_each(|line| tracing::warn!("{line}"));
     tracing::info!("{known} exclusions are known from before");
     let file = ExclusionFile::start(path.clone(), Arc::clone(&exclusions)).map_err(fault)?;
@@ -457,13 +460,13 @@ fn start_workers<B>(
 fn control_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
     let bind = |path: &Path| ControlSocket::bind_for(path, config.control.read_group);
     let socket = config.control.socket.as_deref().map(bind).transpose();
-    socket.map_err(|error| format!("control.socket: {error}"))
+    socket.map_err(control_fault)
 }
 
 /// Likewise.
 fn verdict_socket(config: &Config) -> Result<Option<ControlSocket>, String> {
     let socket = config.verdicts.listen.as_deref().map(ControlSocket::bind).transpose();
-    socket.map_err(|error| format!("verdicts.listen: {error}"))
+    socket.map_err(verdicts_fault)
 }
 
 /// Since the first call.

@@ -14,10 +14,10 @@ use crate::control::protocol::Refusal;
 /// The engine, by its socket or by the configuration that names it.
 #[derive(Debug, Args)]
 pub(super) struct EngineSocket {
-    /// Configuration of the engine, for its `control.socket`
+    /// The engine's configuration; its `control.socket` says where to ask
     #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
     config: Option<PathBuf>,
-    /// Socket of the engine [default: that of the configuration, or /run/wireglass/control.sock]
+    /// The engine's control socket [default: that of --config, or /run/wireglass/control.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 }
@@ -52,7 +52,7 @@ impl EngineSocket {
             (None, Some(file)) => match config::control_socket(file) {
                 Ok(Some(socket)) => Ok(socket),
                 Ok(None) => Err(format!(
-                    "wireglass: {}: control.socket is \"off\": give the engine a path there, and start it again",
+                    "wireglass: {}: control.socket is \"off\": set a path there, and restart the engine",
                     file.display()
                 )),
                 Err(faults) => Err(describe(&faults)),

@@ -1,11 +1,11 @@
 //! `wireglass run --take-over`: two engines take turns on the same wires.
 //!
 //! ```text
-//! new: reads its configuration, CAs, lists ──► drain ──► waits ──► stop ──► waits ──► opens the ports
-//! old: between its ports ──────────────────────────── decrypts nothing new ──► resets what is left, closes the ports, ends
+//! new: reads its configuration, CAs, lists; rehearses ──► drain ──► waits ──► stop ──► waits ──► opens the ports
+//! old: between its ports ─────────────────────────────────────── decrypts nothing new ──► resets what is left, closes the ports, ends
 //! ```
-//! Faults of the configuration, the CAs and the lists, and what ports can be seen to lack, are found while the old one still works. The ports themselves, and
-//! what both would write or listen at, come after it: they are opened when it is gone.
+//! Faults of the configuration, the CAs and the lists, what ports can be seen to lack, and files and sockets that cannot be opened (`rehearsal`) are found
+//! while the old one still works. The ports themselves are opened when it is gone, and so is, once more, what both write or listen at.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use wireglass_core::order::Order;
 
 use super::ports::obstacles_of_ports;
+use super::rehearsal::{Other, rehearse};
 use super::supervisor;
 use crate::config::Config;
 use crate::control::client::{self, AskError};
@@ -53,7 +54,10 @@ pub(super) fn take_over_from(config: &Config, limit: Duration, stop: &AtomicBool
         Err(error) => return Err(wrong(error)),
     };
     // An engine that knows no such command must not have been drained for it.
-    client::stop(socket, process.stop(true)).map_err(wrong)?;
+    let StopRecord { metrics, .. } = client::stop(socket, process.stop(true)).map_err(wrong)?;
+    rehearse(config, &Other { id: process.id, metrics }).map_err(|fault| {
+        format!("--take-over: {fault}; nothing was taken over: the engine that runs goes on")
+    })?;
     supervisor::needs(END);
     let drain = Drain::begin(socket, limit).map_err(|error| format!("--take-over: {error}"))?;
     let mut left = drain.left;
@@ -88,7 +92,7 @@ pub(super) fn take_over_from(config: &Config, limit: Duration, stop: &AtomicBool
     }
     supervisor::needs(2 * END);
     match client::stop(socket, process.stop(false)) {
-        Ok(StopRecord { decrypted, bypassed }) => errln!(
+        Ok(StopRecord { decrypted, bypassed, .. }) => errln!(
             "wireglass: the engine that ran stops: {decrypted} decrypted flow(s) are left and reset, {bypassed} bypassed go on"
         ),
         // By itself, or by a signal, in this moment.

@@ -14,19 +14,19 @@ const PAGE: &str = include_str!("../../../docs/troubleshooting.md");
 const HELP: &str = "\
 Examples:
   wireglass why cert.expired
-  wireglass why cert.            all codes that begin so
-  wireglass why                  all codes there are
+  wireglass why cert.            all codes that begin with this
+  wireglass why                  all codes
 
-Codes are those of the log (`wireglass.reason`, `wireglass.verdict`, `anomaly.event`), the metrics and `wireglass top`. How to find the
-one of a user's connection stands in docs/troubleshooting.md.
+Reason codes appear in the log (`wireglass.reason`, `wireglass.verdict`, `anomaly.event`), in the metrics and in
+`wireglass top`. docs/troubleshooting.md shows how to find the code of a user's connection.
 
 Exit status: 0 known; 1 no such code, or it could not be written; 2 wrong usage.";
 
-/// Say what a reason code of the log means, and what to do about it.
+/// Explain a reason code of the log, and what to do about it.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct WhyArgs {
-    /// The code, or how it begins; without it, all of them
+    /// The code, or its beginning [default: all codes]
     #[arg(value_name = "CODE")]
     code: Option<String>,
 }
@@ -35,7 +35,7 @@ pub(super) fn run(args: &WhyArgs) -> ExitCode {
     let wanted = args.code.as_deref().unwrap_or_default();
     let answer = answer(wanted);
     if answer.is_empty() {
-        errln!("wireglass: no reason code begins with {wanted:?}; `wireglass why` lists all");
+        errln!("wireglass: no reason code begins with {wanted:?}; `wireglass why` lists all codes");
         return ExitCode::FAILURE;
     }
     super::print(answer, ExitCode::SUCCESS)

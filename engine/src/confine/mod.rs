@@ -201,6 +201,14 @@ fn become_user(account: &Account, config: &Config, main: &caps::CapsHashSet) -> 
     rights::become_user(account, main).map_err(|error| {
         format!("confine.user: cannot change to {}: {error}: start it as root, or as {0}", account.name)
     })?;
+    reads_all(account, config)
+}
+
+/// Tries whether the calling thread, as this user's, can read what a reload reads.
+///
+/// # Errors
+/// In words.
+pub fn reads_all(account: &Account, config: &Config) -> Result<(), String> {
     for file in config.files_read() {
         if let Err(error) = std::fs::File::open(file)
             && error.kind() == std::io::ErrorKind::PermissionDenied

@@ -1,6 +1,7 @@
 //! What is asked of a running engine beyond looking: to end flows, to decrypt no more for a while, to say more or less.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -223,6 +224,8 @@ pub struct StopRecord {
     pub decrypted: u64,
     /// Flows that it lets pass: they go on where another engine takes its place.
     pub bypassed: u64,
+    /// Where its metrics are served, until it has ended.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// Severity of the engine's own messages: these and worse.
@@ -233,11 +236,11 @@ pub enum LogLevel {
     Error,
     /// What may be wrong.
     Warn,
-    /// What it does.
+    /// What the engine does.
     Info,
     /// How it does that.
     Debug,
-    /// All there is.
+    /// Everything.
     Trace,
 }
 

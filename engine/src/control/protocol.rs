@@ -151,13 +151,13 @@ pub enum Sort {
     /// Bytes in frames from both ends.
     #[default]
     Bytes,
-    /// Segments that were sent again, on both legs.
+    /// Retransmitted segments, on both legs.
     Retransmits,
     /// Smoothed round-trip time of the slower leg.
     Rtt,
     /// Time since the first packet.
     Age,
-    /// Bytes queued on both legs, in both directions.
+    /// Queued bytes, on both legs and in both directions.
     Queue,
 }
 

@@ -5,6 +5,7 @@ mod operate;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, Read, Write};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +66,8 @@ pub struct WholeEngine {
     pub reload: ReloadHandle,
     /// Set, it ends as after a signal.
     pub stop: Arc<AtomicBool>,
+    /// Where its metrics are served.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A connection may operate.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+
 /// Of the socket, and of the file that is locked for a start: for their owner alone.
 const SOCKET_MODE: u32 = 0o600;
 /// Of a socket through which a group may look.
@@ -79,29 +81,37 @@ impl ControlSocket {
     /// # Errors
     /// Likewise, or the group cannot be given the socket.
     pub fn bind_for(path: &Path, group: Option<u32>) -> Result<Self, BindError> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         // Two engines that start at once must not each take the other's socket for a dead one. Released when it is closed.
         let _lock = lock(folder, path).map_err(|error| BindError::Folder(folder.to_owned(), error))?;
         let socket_error = |error| BindError::Socket(path.to_owned(), error);
-        match fs::symlink_metadata(path) {
-            Ok(found) if !found.file_type().is_socket() => {
-                return Err(BindError::NotASocket(path.to_owned()));
-            }
-            Ok(_) => match UnixStream::connect(path) {
-                // Dead: it is replaced.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(error) => return Err(socket_error(error)),
-                Ok(_) => return Err(BindError::InUse(path.to_owned())),
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(socket_error(error)),
+        if listening(path)?.is_some() {
+            return Err(BindError::InUse(path.to_owned()));
         }
         let listener = place(folder, path, group).map_err(socket_error)?;
         let identity = identity(&fs::symlink_metadata(path).map_err(socket_error)?);
         Ok(Self { path: path.to_owned(), identity, listener })
+    }
+
+    /// Tries whether [`Self::bind_for`] will work once the process `owner` listens there no more; leaves nothing behind.
+    ///
+    /// # Errors
+    /// It will not: somebody else listens there, or the path cannot be used.
+    pub fn rehearse(path: &Path, group: Option<u32>, owner: i32) -> Result<(), BindError> {
+        let socket_error = |error: io::Error| BindError::Socket(path.to_owned(), error);
+        if let Some(stream) = listening(path)? {
+            let peer = getsockopt(&stream, PeerCredentials).map_err(|error| socket_error(error.into()))?;
+            if peer.pid() != owner {
+                return Err(BindError::InUse(path.to_owned()));
+            }
+        }
+        let folder = folder_of(path);
+        make(folder).map_err(|error| BindError::Folder(folder.to_owned(), error))?;
+        let mut beside = OsString::from(path);
+        beside.push(format!(".{}", std::process::id()));
+        let beside = PathBuf::from(beside);
+        place(folder, &beside, group).map_err(socket_error)?;
+        fs::remove_file(&beside).map_err(socket_error)
     }
 
     /// Where connections come in.
@@ -121,6 +131,28 @@ impl Drop for ControlSocket {
             // Nothing depends on it: the next start finds it dead.
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// A connection to whoever listens there. None: nobody does, and what is there may be replaced.
+fn listening(path: &Path) -> Result<Option<UnixStream>, BindError> {
+    let failed = |error| Err(BindError::Socket(path.to_owned(), error));
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => Err(BindError::NotASocket(path.to_owned())),
+        Ok(_) => match UnixStream::connect(path) {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(None),
+            Err(error) => failed(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => failed(error),
     }
 }
 
@@ -158,15 +190,19 @@ fn no_gift(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), words)
 }
 
+fn make(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// The folder is made if only it is missing, and other starts for this socket are kept waiting.
 ///
 /// Whoever can open a file can lock it, so it is not the folder that is locked: everybody may look into that, and could
 /// keep the engine from starting. The file stays: removing it would let two starts lock one each.
 fn lock(folder: &Path, socket: &Path) -> io::Result<File> {
-    match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    make(folder)?;
     let mut path = OsString::from(socket);
     path.push(LOCK_SUFFIX);
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(SOCKET_MODE).open(path)?;
@@ -211,6 +247,23 @@ mod tests {
         let found = fs::metadata(&path).expect("it is there");
         assert_eq!((found.permissions().mode() & 0o777, found.gid()), (0o660, own));
         drop(socket);
+    }
+
+    #[test]
+    fn a_rehearsal_leaves_the_socket_of_its_owner_alone() {
+        let folder = folder();
+        let path = folder.path().join("control.sock");
+        let own = i32::try_from(std::process::id()).expect("a process number");
+        let socket = ControlSocket::bind(&path).expect("a socket");
+        let before = fs::read_dir(folder.path()).expect("a folder").count();
+        ControlSocket::rehearse(&path, None, own).expect("this process listens, and will not later");
+        let other = ControlSocket::rehearse(&path, None, own + 1);
+        assert!(matches!(&other, Err(BindError::InUse(at)) if *at == path), "{other:?}");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), before);
+        assert!(UnixStream::connect(&path).is_ok(), "it still listens");
+        drop(socket);
+        let nowhere = ControlSocket::rehearse(&folder.path().join("no/such/folder.sock"), None, own);
+        assert!(matches!(nowhere, Err(BindError::Folder(..))), "{nowhere:?}");
     }
 
     #[test]

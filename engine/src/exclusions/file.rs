@@ -16,6 +16,8 @@ use crate::confine::{self, Kind};
 
 /// How often it is looked whether there is something new to keep.
 const LOOK: Duration = Duration::from_secs(2);
+/// Of the file: it holds names of servers.
+const MODE: u32 = 0o640;
 /// Longest line: twice of what one can be.
 const MAX_LINE: u64 = 2048;
 
@@ -50,12 +52,31 @@ pub fn load(path: &Path, exclusions: &Exclusions) -> io::Result<(usize, Vec<Stri
     Ok((added, wrong))
 }
 
+/// Tries whether a file can be read and kept; leaves nothing behind.
+///
+/// # Errors
+/// It cannot.
+pub fn rehearse(path: &Path) -> io::Result<()> {
+    if let Err(error) = File::open(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let beside = beside(path, &format!(".{}", std::process::id()));
+    OpenOptions::new().write(true).create_new(true).mode(MODE).open(&beside)?;
+    fs::remove_file(beside)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(suffix);
+    beside.into()
+}
+
 /// Writes it anew: whoever reads finds the old or the new, whole.
 fn store(path: &Path, exclusions: &Exclusions) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&beside)?;
+    let beside = beside(path, ".new");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&beside)?;
     let mut out = BufWriter::new(file);
     // What others have learned is for them to tell again: kept here, it would be told on as this engine's own.
     for exclusion in &exclusions.own(now()) {

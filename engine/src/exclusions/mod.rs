@@ -3,5 +3,5 @@
 mod file;
 mod record;
 
-pub use file::{ExclusionFile, load};
+pub use file::{ExclusionFile, load, rehearse};
 pub use record::ExclusionRecord;

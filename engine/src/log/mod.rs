@@ -13,6 +13,6 @@ mod output;
 mod ring;
 mod writer;
 
-pub use output::{DatagramAddress, Destination, Facility};
+pub use output::{DatagramAddress, Destination, Facility, rehearse};
 pub use ring::{LogReceiver, LogSender, RING_BYTES, ring};
 pub use writer::{LogWriter, StatsSource};

@@ -430,6 +430,8 @@ impl SignerClient {
     /// Closes the socket, which ends the signer, and waits for that. Returns how it has ended, if it has.
     pub fn stop(self) -> Option<ExitStatus> {
         let Self { handle, listener, process } = self;
+        // It is meant to go: no error is told.
+        handle.0.counters.state.store(State::Gone as u8, Ordering::Relaxed);
         // It is closed at the other end already, if this fails.
         let _ = shutdown(handle.0.socket.as_raw_fd(), Shutdown::Both);
         // A panic has been told.

@@ -80,7 +80,7 @@ def refused(lab):
     need_engine(lab)
     for namespace, options, words in (
             (lab.network.middle, ("--inside", "nowhere"), "no interface or network card \"nowhere\" here; free are: af_packet:inside"),
-            (lab.network.middle, ("--inside", "inside", "--outside", "xdp:inside"), "a wire has two ends"),
+            (lab.network.middle, ("--inside", "inside", "--outside", "xdp:inside"), "a wire needs two different ones"),
             (lab.network.client, ("--inside", "lan"), "lan is in use: "),
             (lab.network.client, (), "a wire needs two ports, and none is free here")):
         folder = lab.folder / "init-refused"

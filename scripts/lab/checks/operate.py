@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -216,6 +217,18 @@ def _second(lab, name, first, program, limit):
     return second
 
 
+def _cannot_take_over(lab, first, program, change, ends):
+    """An engine with something changed in its configuration ends with this status and these words, and the first one has not been drained."""
+    broken = lab.engine_of("turns-broken", control=str(program.parent / "control.sock"))
+    broken.config.write_text(broken.config.read_text().replace(*change))
+    orders = first.log.read_text().count("an operator has")
+    done = run([*broken.argv, "--take-over", "1s"], check=False)
+    status, says = ends
+    said = done.stderr.decode()
+    if done.returncode != status or says not in said or not first.alive() or first.log.read_text().count("an operator has") != orders:
+        raise Failed(f"{change[1]}: exit {done.returncode}: {said}")
+
+
 @check("operate.take-over", group="alone")
 def take_over(lab):
     """run --take-over: a second engine waits for what is decrypted, has the first one stop, and goes on where it was"""
@@ -230,12 +243,18 @@ def take_over(lab):
     wait_for(lambda: _top(program).get("orders"), 5, "order to drain")
     if undone.process.stop() != 1 or "the engine that runs goes on" not in undone.log.read_text() or _top(program).get("orders"):
         raise Failed(f"it was to be undone: exit {undone.process.returncode}, orders {_top(program).get('orders')}\n{tail(undone.log)}")
-    # And one that could not have worked.
-    broken = lab.engine_of("turns-broken", control=str(program.parent / "control.sock"))
-    broken.config.write_text(broken.config.read_text() + "colour = 1\n")
-    done = run([*broken.argv, "--take-over", "1s"], check=False)
-    if done.returncode != 2 or not first.alive() or _top(program).get("orders"):
-        raise Failed(f"a wrong configuration: exit {done.returncode}: {done.stderr.decode()}")
+    # And those that could not have worked.
+    with lab.network.middle.entered():
+        taken = socket.create_server(("127.0.0.1", 0))
+    elsewhere = f"127.0.0.1:{taken.getsockname()[1]}"
+    for old, new, status, says in (
+            ("[control]", "colour = 1\n[control]", 2, "colour: unknown key"),
+            ("eve.json", "/proc/eve.json", 1, "log.eve: cannot write the event log"),
+            ("127.0.0.1:9464", elsewhere, 1, f"metrics.listen: cannot listen on {elsewhere}"),
+            ("[control]", '[confine]\nuser = "nobody"\n[control]', 1, "log.eve: cannot write the event log"),
+            ("[control]", '[exclusions]\nfile = "/proc/exclusions.json"\n[control]', 1, "exclusions.file: ")):
+        _cannot_take_over(lab, first, program, (old, new), (status, says))
+    taken.close()
     fetched(lab, SERVER4)
     pings = subprocess.Popen(lab.network.client.argv("ping", "-n", "-i", "0.01", "-c", "1500", "-W", "1", SERVER4), stdout=subprocess.PIPE)
     try:

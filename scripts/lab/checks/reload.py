@@ -195,7 +195,7 @@ def fault(lab):
     engine.config.write_text(good.replace('action = "block"\nblock_with = "reset"', 'action = "bypass"')
                              .replace("[metrics]\nlisten = \"127.0.0.1:9464\"", "[metrics]\nlisten = \"127.0.0.1:9465\""))
     status, said = _reload(lab, engine)
-    if status != 0 or "rule.action" not in said or "started anew: metrics.listen" not in said:
+    if status != 0 or "rule.action" not in said or "restart of the engine: metrics.listen" not in said:
         raise Failed(f"exit {status}: {said}")
     if blocked():
         raise Failed("still blocked")

@@ -153,7 +153,7 @@ def refused(lab):
     middle = lab.network.middle
     middle.ip("link", "set", "inside", "mtu", "9000")
     try:
-        _refused(lab, "jumbo", ["MTU 9000, and AF_XDP takes 3498 at most", "af_packet:inside"])
+        _refused(lab, "jumbo", ["MTU 9000, but AF_XDP takes 3498 at most", "af_packet:inside"])
     finally:
         middle.ip("link", "set", "inside", "mtu", "1500")
     # The kernel's own limit is the other end's MTU: nobody sees that from here, so the start says it.

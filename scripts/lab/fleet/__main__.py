@@ -70,10 +70,10 @@ def _stop(bed, report):
 
 def _arguments():
     parser = argparse.ArgumentParser(prog="scripts/fleet-test.sh", description="""
-        Runs three engines between two routers of network namespaces with equal-cost paths, a hundred clients, nginx and etcd.
-        Prints one line for each check and a summary; exit 0 only if all passed.""")
-    parser.add_argument("--only", action="append", metavar="NAME", help="only checks whose name starts with this; repeatable")
-    parser.add_argument("--list", action="store_true", help="say what there is to check, run nothing")
+        Runs a fleet of three engines in network namespaces: two routers with equal-cost paths, a hundred clients, nginx and etcd.
+        Prints one line for each check and a summary; exit status 0 only if all passed.""")
+    parser.add_argument("--only", action="append", metavar="NAME", help="run only checks whose name starts with this; repeatable")
+    parser.add_argument("--list", action="store_true", help="list all checks and exit")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help=argparse.SUPPRESS)
     parser.add_argument("--other", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()

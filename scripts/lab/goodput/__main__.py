@@ -90,37 +90,37 @@ def _arguments():
 Compares the goodput of curl and nginx (TLS 1.3, CUBIC at both ends) over three paths between the same two hosts:
 
   direct    a Linux bridge between the middle's two interfaces: the path without the engine
-  testpmd   DPDK's io forwarding between two net_af_packet ports: the most that such ports carry
+  testpmd   DPDK's io forwarding between two net_af_packet ports: the most that such ports can carry
   engine    wireglass between two net_af_packet ports, decrypting
-  engine-xdp  the same between two AF_XDP ports; xdp/af_packet is the one over the other
+  engine-xdp  the same between two AF_XDP ports; "xdp/af_packet" is its goodput divided by the engine's
 
-First as fast as it goes, against testpmd: there net_af_packet is the limit. Then over lines that are slower than that, against
-direct: a line without delay (a token bucket at the hosts' ports, --mbits) and lines with one (a relay in user space with a drop-tail
-queue, --delay-mbits), the same for every path. Frames are lost by nftables at the hosts' interfaces, on one side of the middle at
-a time, in the direction of the data; where there is a delay it lies on the same side. Each run lasts a fixed time; goodput is what
-the receiving program got. Repetitions over the paths take turns.
+First without a rate limit, compared with testpmd: net_af_packet is the bottleneck. Then over slower lines, compared with direct: one
+line without delay (a token bucket at the hosts' ports, --mbits), and lines with delay (a user-space relay with a drop-tail queue,
+--delay-mbits), the same for every path. nftables drops frames at the hosts' interfaces, on one side of the middle at a time, in the
+direction of the data; a delay is on the same side. Each run lasts a fixed time; goodput is what the receiving program got. The paths
+take turns.
 
-Client and server share core 0 (and the relay, when there is one). What forwards has core 1 to itself: the engine's worker,
-testpmd's lcore, the bridge's receive processing (RPS). Offloads are off everywhere, so that every frame is one on a wire.""")
-    parser.add_argument("--quick", action="store_true", help="few cells, one repetition: does it work at all?")
+Client and server (and the relay) share core 0. The forwarder has core 1 to itself: the engine's worker, testpmd's lcore, or the
+bridge's receive processing (RPS). Offloads are off everywhere, so each frame is as it would be on a wire.""")
+    parser.add_argument("--quick", action="store_true", help="few combinations, one repetition: only checks that it works")
     parser.add_argument("--check", action="store_true", help="exit 1 if a target is missed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, with machine, versions and commit")
-    parser.add_argument("--loss", type=float, nargs="+", metavar="PERCENT", help="default: 0 0.1 1 3")
-    parser.add_argument("--rtt", type=float, nargs="+", metavar="MS", help="default: 0 10 40")
-    parser.add_argument("--mbits", type=float, default=200, help="rate of the line without delay; default: 200")
-    parser.add_argument("--delay-mbits", type=float, default=100, help="rate of the lines with a delay; default: 100")
-    parser.add_argument("--fast-loss", action="store_true", help="lose frames also where nothing limits the rate")
+    parser.add_argument("--loss", type=float, nargs="+", metavar="PERCENT", help="loss rates; default: 0 0.1 1 3")
+    parser.add_argument("--rtt", type=float, nargs="+", metavar="MS", help="round-trip times; default: 0 10 40")
+    parser.add_argument("--mbits", type=float, default=200, help="rate of the line without delay, in Mbit/s; default: 200")
+    parser.add_argument("--delay-mbits", type=float, default=100, help="rate of the lines with delay, in Mbit/s; default: 100")
+    parser.add_argument("--fast-loss", action="store_true", help="drop frames in the runs without a rate limit as well")
     parser.add_argument("--sides", nargs="+", choices=["client", "server"], default=["client", "server"],
-                        help="of the middle, where frames are lost; default: both")
+                        help="side of the middle where frames are dropped; default: both, one at a time")
     parser.add_argument("--delay-sides", nargs="+", choices=["client", "server"], default=["client"],
-                        help="where delay and loss lie together; default: client, the engine's two legs being alike")
+                        help="side that has delay and loss; default: client, since the engine's two legs are alike")
     parser.add_argument("--directions", nargs="+", choices=["down", "up"], default=["down", "up"])
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
-    parser.add_argument("--action", choices=["decrypt", "bypass"], default="decrypt", help="of the engine; default: decrypt")
-    parser.add_argument("--repetitions", type=int, help="default: 3")
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of a run; twice that on the slower lines; default: 1")
-    parser.add_argument("--connections", type=int, default=4, help="at once, with a delay; default: 4")
-    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
+    parser.add_argument("--action", choices=["decrypt", "bypass"], default="decrypt", help="what the engine does with the connections; default: decrypt")
+    parser.add_argument("--repetitions", type=int, help="runs of each combination; default: 3")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of a run; doubled on the slower lines; default: 1")
+    parser.add_argument("--connections", type=int, default=4, help="parallel connections on lines with delay; default: 4")
+    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="engine to run, already built")
     options = parser.parse_args()
     options.paths = without_what_is_missing(options.paths)
     options.loss = options.loss or ([0, 1] if options.quick else [0, 0.1, 1, 3])

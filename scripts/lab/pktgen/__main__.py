@@ -99,43 +99,43 @@ def _floods(bed, options, lines):
 
 def _arguments():
     parser = argparse.ArgumentParser(prog="scripts/pktgen.sh", formatter_class=argparse.RawDescriptionHelpFormatter, description="""\
-Stateless load, through the engine and through testpmd's io forwarding between the same kind of ports (net_af_packet on veth, rings of
-2048 frames). Exit status 1 if anything is amiss. Trials:
+Sends stateless load through the engine, and for comparison through testpmd's io forwarding, on the same kind of ports (net_af_packet on
+veth, rings of 2048 frames). Exit status 1 if a line is red. Trials:
 
-  rates      the highest rate of frames that pass without loss (RFC 2544 26.1), by frame size: segments of 1000 TCP connections
-             that the engine follows and, since it has not seen them begin, bypasses
-  syn        SYNs of 50,000 spoofed clients beside downloads over TLS, each on a new connection; the engine's table has room for 2048
+  rates      the highest rate without loss (RFC 2544 26.1) for each frame size: segments of 1000 TCP connections, which the engine
+             follows and bypasses, since it has not seen their beginning
+  syn        SYNs of 50,000 spoofed clients, beside TLS downloads on new connections; the engine's table has room for 2048 flows
   fragments  IPv4 and IPv6 fragments of segments to the intercepted port: in order, backwards, never finished, overlapping, tiny,
-             repeated, too long. IPv4 ones do not reach a DPDK program behind net_af_packet: it has the kernel put them together
-  malformed  headers that lie, random bytes, flipped bits; and forged segments of a connection that is being decrypted
+             repeated, too long. IPv4 fragments never reach a DPDK program behind net_af_packet: the kernel reassembles them first
+  malformed  false headers, random bytes, flipped bits; and forged segments of a decrypted connection
 
-A line of `rates` is red if no rate passes without loss. A line of the floods is red if the path dies, a download beside the flood
-fails or less than a tenth of their goodput is left, the forged connection stalls, or the engine has not counted a reason that it should.
+A line of `rates` is red if no rate passes without loss. A line of a flood is red if the path dies, a download fails or keeps less than
+a tenth of its goodput, the forged connection stalls, or the engine does not count a reason that it should.
 
-What sends is the project's own generator (lab/pktgen/generator.py), which keeps the rate and counts; testpmd's flowgen besides, flat
-out; or with --pktgen all of it is Pktgen-DPDK with the scripts of scripts/pktgen, which can be run by hand on real NICs as well.
-Known to work: Pktgen 23.03.0 with Debian's DPDK 22.11.11 and Lua 5.4.
+The sender is the project's own generator (lab/pktgen/generator.py), which keeps a rate and counts, and beside it testpmd's flowgen at
+full speed. With --pktgen, Pktgen-DPDK sends everything, with the scripts of scripts/pktgen; they also run by hand on real NICs. Known
+to work: Pktgen 23.03.0 with Debian's DPDK 22.11.11 and Lua 5.4.
 
-Senders, client and server share core 0, what forwards has core 1; the sender's packets cost the kernel as much as the forwarder's. So
-the rates say how two forwarders compare on such ports and that nothing is lost, not what the engine does on a NIC. `>=`: the generator
-could do no more, or was not given the time to.""")
+Senders, client and server share core 0; the forwarder has core 1. The sender's packets cost the kernel as much as the forwarder's. So
+the rates compare two forwarders on such ports and show that nothing is lost; they do not say what the engine does on a NIC. `>=` means
+that the generator could send no more, or had no time to.""")
     parser.add_argument("--trial", nargs="+", choices=["rates", *flood.KINDS], default=["rates", *flood.KINDS])
-    parser.add_argument("--sizes", type=int, nargs="+", metavar="BYTES", help=f"with FCS; default: {' '.join(map(str, frames.SIZES))}")
-    parser.add_argument("--frames", choices=["tcp", "udp"], default="tcp", help="that `rates` sends")
-    parser.add_argument("--seconds", type=float, help="of a trial; default: 2; with --pktgen 5, as it fills its frames first")
-    parser.add_argument("--resolution", type=float, default=0.05, help="how near two rates may be where the search ends; default: 0.05")
-    parser.add_argument("--loss", type=float, default=0, metavar="SHARE", help="that counts as none; default: 0")
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="BYTES", help=f"frame sizes, with FCS; default: {' '.join(map(str, frames.SIZES))}")
+    parser.add_argument("--frames", choices=["tcp", "udp"], default="tcp", help="frames that `rates` sends; default: tcp")
+    parser.add_argument("--seconds", type=float, help="length of a trial; default: 2, with --pktgen 5, since it prepares its frames first")
+    parser.add_argument("--resolution", type=float, default=0.05, help="the search ends when two rates are this close, as a share; default: 0.05")
+    parser.add_argument("--loss", type=float, default=0, metavar="SHARE", help="share of lost frames that counts as no loss; default: 0")
     parser.add_argument("--flood-rate", type=float, default=10000, metavar="FRAMES",
-                        help="a second; default: 10000; at least 2000, to fill the engine's table")
-    parser.add_argument("--seed", type=int, default=2544, help="of the random frames")
+                        help="frames per second of a flood; default: 10000; at least 2000, to fill the engine's table")
+    parser.add_argument("--seed", type=int, default=2544, help="seed of the random frames; default: 2544")
     parser.add_argument("--paths", nargs="+", choices=PATHS, default=list(PATHS))
-    parser.add_argument("--pktgen", type=Path, metavar="PROGRAM", help="Pktgen-DPDK's, built with -Denable_lua=true")
+    parser.add_argument("--pktgen", type=Path, metavar="PROGRAM", help="send with this Pktgen-DPDK, built with -Denable_lua=true")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all trials, with machine, versions and commit")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the lossless rates")
-    parser.add_argument("--quick", action="store_true", help=f"only the engine, {QUICK_RATE} frames a second: does it work at all?")
+    parser.add_argument("--quick", action="store_true", help=f"only the engine, {QUICK_RATE} frames a second: only checks that it works")
     parser.add_argument("--write", nargs=4, metavar=("FOLDER", "SOURCE_MAC", "TARGET_MAC", "TARGET"),
-                        help="only write the floods' capture files, for scripts/pktgen/flood.lua on real NICs: frames to an IPv4 address")
-    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
+                        help="only write the floods as capture files, with frames to the IPv4 address TARGET, for scripts/pktgen/flood.lua on real NICs")
+    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="engine to run, already built")
     options = parser.parse_args()
     options.binary = options.binary.resolve()
     options.paths = options.paths if options.write or options.quick else without_what_is_missing(options.paths)

@@ -98,46 +98,46 @@ def _arguments():
     loads = "\n  ".join(f"{load.name:<9}  {load.title}" for load in LOADS)
     parser = argparse.ArgumentParser(
         prog="scripts/bench-peers.sh", formatter_class=argparse.RawDescriptionHelpFormatter, description=f"""\
-Puts other TLS-intercepting proxies and the engine between the same client and server, one after the other on the same core, and
-prints throughput and new connections per second side by side:
+Compares the engine with other TLS-intercepting proxies. Each runs in turn between the same client and server, on the same core. Prints
+throughput and new connections per second side by side:
 
   direct     a Linux bridge: the path without anything in it
-  testpmd    DPDK's io forwarding between two net_af_packet ports: the most that the engine's ports carry
-  engine     wireglass on such ports: adopts connections in passing, mints, verifies, reads HTTP, logs
+  testpmd    DPDK's io forwarding between two net_af_packet ports: the most that the engine's ports can carry
+  engine     wireglass on such ports: adopts connections as they pass, mints, verifies, reads HTTP, logs
   engine-xdp  the same on AF_XDP ports
-  haproxy    terminates with a certificate made before (it cannot mint), connects to the server with TLS, verifies
+  haproxy    terminates with a certificate made beforehand (it cannot mint), connects to the server with TLS, verifies
   nginx      the same
   sslsplit   mints; relays bytes; -o VerifyPeer=yes
   squid      mints; ssl_bump, nothing cached
   mitmproxy  mints; transparent mode
 
 The proxies are Debian's packages (scripts/setup.sh --peers), with one worker each, behind a NAT redirect. TLS 1.3 on both legs,
-the same CA, roots, objects; no resumption. Before anything is measured each proxy has to refuse a server whose certificate
-comes from an unknown authority, and each new connection of the client must have led to one at the server.
+the same CA, roots and objects; no resumption. Before it is measured, each proxy must refuse a server whose certificate comes from an
+unknown authority, and each new connection of the client must lead to a new one at the server.
 
   {loads}
 
-The client is wrk for kept connections and ab for new ones. Neither verifies what it is shown: so the client costs the same for all.
+The client is wrk for kept connections and ab for new ones. Neither verifies certificates, so the client costs the same for all.
 
-How it is made fair: the middle has core 1 for itself, client and server share core 0. The kernel works on frames on the core of the
-end that they arrive at (RPS), as a NIC's interrupts would be bound. So what core 1 does is the middle's work, all of it,
-TCP in the kernel and NAT included, and nothing of it happens elsewhere. "For a busy core" is the rate over the share of time in
-which that core was not idle (/proc/stat): the figure to compare. CPU time of its processes is the second opinion; it lacks what
-the kernel did in nobody's name. Links carry frames of MTU 1500, offloads are off, as on a wire; --offloads shows the kernel's
-proxies with batches of 64 KB, which no wire would bring them. Runs take turns, the medians count. The machine must be left alone: a run
-in which other programs had more than {OTHERS_ALLOWED:.0%} of a core is made again until patience ends, and then marked.""")
-    parser.add_argument("--quick", action="store_true", help="one repetition of one second: does it work at all?")
-    parser.add_argument("--only", action="append", metavar="NAME", choices=PATHS, help="only this path; repeatable")
-    parser.add_argument("--check", action="store_true", help="exit 1 unless all targets are met, undisturbed")
+Why it is fair: the middle has core 1 to itself; client and server share core 0. The kernel processes frames on the core of the end
+where they arrive (RPS), as a NIC's interrupts would be bound. So core 1 does all of the middle's work, kernel TCP and NAT included, and
+nothing else. Compare the figures "for a busy core": the rate divided by the share of time in which that core was not idle (/proc/stat).
+The CPU time of the proxy's processes is a second opinion; it lacks kernel work that no process is charged for. Links have MTU 1500 and
+no offloads, as on a wire; with --offloads the kernel's proxies get batches of 64 KB, which no wire would bring them. Runs take turns,
+and medians count. Leave the machine alone: a run in which other programs used more than {OTHERS_ALLOWED:.0%} of a core is repeated
+until --patience is over, and then marked.""")
+    parser.add_argument("--quick", action="store_true", help="one repetition of one second: only checks that it works")
+    parser.add_argument("--only", action="append", metavar="NAME", choices=PATHS, help="measure only this path; repeatable")
+    parser.add_argument("--check", action="store_true", help="exit 1 unless all targets are met in undisturbed runs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures, with machine, versions and commit")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the figures for a busy core")
-    parser.add_argument("--offloads", action="store_true", help="leave the links' offloads on; without testpmd and engine, whose "
+    parser.add_argument("--offloads", action="store_true", help="keep the links' offloads on; leaves out testpmd and the engine, whose "
                         "ports cannot take such frames")
-    parser.add_argument("--repetitions", type=int, help="default: 3")
-    parser.add_argument("--seconds", type=int, help="length of a run, whole seconds; default: 2")
+    parser.add_argument("--repetitions", type=int, help="runs of each path; default: 3")
+    parser.add_argument("--seconds", type=int, help="length of a run, in whole seconds; default: 2")
     parser.add_argument("--patience", type=float, default=10, metavar="SECONDS",
-                        help="how long each run may wait, and be made again, until the machine is quiet; default: 10")
-    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="an engine that is built already")
+                        help="how long each run may wait and be repeated until the machine is quiet; default: 10")
+    parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help="engine to run, already built")
     options = parser.parse_args()
     options.partial = bool(options.only) or options.offloads
     options.only = [path for path in without_what_is_missing(options.only or PATHS)

@@ -91,17 +91,17 @@ def _arguments():
     parser = argparse.ArgumentParser(prog="scripts/vm-test.sh", description="""
         Boots a virtual machine whose NICs (virtio-net with two queues and RSS, and e1000e) are bound to vfio-pci behind an
         emulated IOMMU, runs wireglass in it with hugepages, and sends traffic through it between two network namespaces
-        of this machine. Prints one line for each check and a summary; exit 0 only if all passed. Leaves what was typed in the
-        machine, and what it said, in target/vm/transcript.txt. Removes everything else at the end, on Ctrl-C too. Exit
-        status 77: there is no QEMU for this machine.""")
+        of this machine. Prints one line for each check and a summary; exit status 0 only if all passed, 77 if there is no QEMU for
+        this machine. A transcript of the guest's console stays in target/vm/transcript.txt. Everything else is removed at the end,
+        also on Ctrl-C.""")
     parser.add_argument("--only", action="append", metavar="PATTERN",
-                        help="only checks whose name starts with this or matches it as a shell pattern; repeatable")
+                        help="run only checks whose name starts with this, or matches this shell pattern; repeatable")
     parser.add_argument("--nic", action="append", choices=[kind.name for kind in KINDS],
-                        help="only this kind of NIC; repeatable")
-    parser.add_argument("--list", action="store_true", help="say what there is to check, run nothing")
-    parser.add_argument("--keep", action="store_true", help="leave the machine up at the end, until Ctrl-C")
+                        help="test only this kind of NIC; repeatable")
+    parser.add_argument("--list", action="store_true", help="list all checks and exit")
+    parser.add_argument("--keep", action="store_true", help="keep the machine running afterwards, until Ctrl-C")
     parser.add_argument("--accelerator", choices=["auto", "kvm", "tcg"], default="auto",
-                        help="how QEMU runs the guest (default: auto, KVM where a guest comes up under it, else TCG)")
+                        help="how QEMU runs the guest (default: auto, which is KVM if a guest boots under it, else TCG)")
     parser.add_argument("--binary", type=Path, default=Path("target/release/wireglass"), help=argparse.SUPPRESS)
     parser.add_argument("--kernel", type=Path, default=Path("target/vm/kernel"), help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -22,28 +22,33 @@ use self::baseline::{Baseline, Change};
 use self::cases::Case;
 
 const HELP: &str = "\
-Counts are per operation; `list` says what an operation is. They depend on the sources, on rustc and on valgrind, which
-shows programs a processor with AES-NI and AVX2 but without VAES and AVX-512, whatever it runs on: the libraries'
-cryptography takes other paths than on a new server, so look at changes, not at shares.
+Examples:
+  wireglass-instructions --list          all cases
+  wireglass-instructions                 compare with the kept counts
+  wireglass-instructions record --save   keep new counts of some cases
 
-Exit status: 0 nothing takes more than before; 1 something does, or a case failed; 2 wrong usage.";
+Counts are per operation; --list says what an operation is. They are the same in every run, whatever else the machine
+does, but depend on the sources, on rustc and on valgrind. Valgrind shows programs a processor with AES-NI and AVX2 but
+without VAES and AVX-512, so cryptography takes other code paths than on a new server. Compare changes, not shares.
 
-/// Counts the instructions of the hot paths, and compares them with the ones of before.
+Exit status: 0 no count rose too much; 1 one did, or a case failed; 2 wrong usage.";
+
+/// Counts the instructions of the hot paths, under valgrind, and compares them with kept counts.
 #[derive(Parser)]
 #[command(name = "wireglass-instructions", version, after_help = HELP)]
 struct Arguments {
-    /// Cases whose names contain one of these; none: all
+    /// Cases: parts of names [default: all]
     names: Vec<String>,
-    /// The counts of before
+    /// File with the kept counts
     #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json"))]
     baseline: PathBuf,
-    /// How much more is too much, in percent
+    /// Rise that counts as too much, in percent
     #[arg(long, value_name = "PERCENT", default_value_t = 2.0)]
     rise: f64,
-    /// Write what was counted into the file
+    /// Keep the new counts in that file
     #[arg(long)]
     save: bool,
-    /// Only say what there is
+    /// List the cases and exit
     #[arg(long)]
     list: bool,
     /// Run one case in this process, and print its number of operations
@@ -85,7 +90,7 @@ fn compare(arguments: &Arguments, wanted: &[&Case]) -> Result<bool, String> {
     let before = Baseline::read(&arguments.baseline)?;
     let mut now = Baseline { tools: baseline::tools()?, counts: BTreeMap::new() };
     if !before.tools.is_empty() && before.tools != now.tools {
-        println!("note: the counts of before are of {}; these are of {}", before.tools, now.tools);
+        println!("note: the kept counts come from {}; these from {}", before.tools, now.tools);
     }
     println!("{:<20}{:>14}{:>14}{:>10}", "case", "instructions", "before", "change");
     let mut risen = Vec::new();
@@ -106,7 +111,7 @@ fn compare(arguments: &Arguments, wanted: &[&Case]) -> Result<bool, String> {
     }
     if !risen.is_empty() {
         println!(
-            "more than {} % above before: {}; --save if that is meant",
+            "more than {} % above the kept counts: {}; if that is intended, keep the new ones with --save",
             arguments.rise,
             risen.join(", ")
         );

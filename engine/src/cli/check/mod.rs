@@ -18,29 +18,32 @@ Examples:
   wireglass check -c wire.toml && wireglass run -c wire.toml
   wireglass check -c wire.toml --strict --json | jq -r '.faults[].message, .notes[]'
 
-Each fault is one line, FILE:LINE: KEY: what was expected, found ...
-Certificates and keys are read, too (a key at a token signs once); ports and cores are only tried by `run`. A note is what the engine starts with all the same, and
-what its author hardly meant: a rule that matches nothing, a CA that ends soon, a folder where others may write.
+A fault is one line: FILE:LINE: KEY: what was expected, found ...
+A note is something that works but was hardly meant: a rule that matches nothing, a CA that expires soon, a folder that
+others may write to. The engine starts in spite of notes.
 
-Exit status: 0 in order; 1 there are notes, with --strict; 2 faults.";
+Certificates and keys are read as well (a key on a token signs once). Ports and cores are tried only by `run`;
+`wireglass doctor -c FILE` checks the machine for them.
+
+Exit status: 0 no faults; 1 there are notes, with --strict; 2 faults.";
 
 /// Exit status of a configuration that is in order, but for notes, where none are wanted.
 const NOTES: u8 = 1;
 
-/// Check a configuration as `run` would, start nothing, and say what it means.
+/// Check a configuration as `run` would, and say what it means. Starts nothing.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct CheckArgs {
-    /// Configuration in TOML; docs/configuration.md has all keys
+    /// Configuration, in TOML; docs/configuration.md lists all keys
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
-    /// Notes fail, too: for whoever rolls a configuration out by a program
+    /// Fail on notes as well, for automated roll-outs
     #[arg(long)]
     strict: bool,
-    /// Leave the CAs' keys where they are, for who may not read them: the signer says what is wrong with them
+    /// Do not read the CAs' keys, for users who may not; the signer reports faults in them at the start
     #[arg(long)]
     without_keys: bool,
-    /// One JSON object: faults and notes, without the rest of what the configuration means
+    /// Print one JSON object with faults and notes, without the summary
     #[arg(long)]
     json: bool,
 }

@@ -36,7 +36,7 @@ fn records(crypto: &Crypto) -> String {
             format!("by {} in all suites, whatever is faster on this processor", library.name())
         }
         (RecordLibrary::Auto, all) => format!(
-            "by the faster library of each suite, as a probe at the start finds it: {}",
+            "by the faster library for each suite, as measured at the start: {}",
             list(all.iter().map(|library| library.name().to_owned()))
         ),
     }
@@ -165,7 +165,7 @@ impl Summary<'_> {
             let (kinds, settings) = (list(config.fetch.kinds().map(str::to_owned)), &config.fetch.settings);
             write!(f, "  fetched: {kinds}, {} requests a second at most", settings.per_second)?;
             match &settings.allow[..] {
-                [] => writeln!(f, "; no private address is asked")?,
+                [] => writeln!(f, "; never from private addresses")?,
                 allowed => {
                     writeln!(f, "; private addresses: {}", list(allowed.iter().map(ToString::to_string)))?;
                 }
@@ -238,7 +238,7 @@ impl Summary<'_> {
             "\npolicy for TCP to {ports} (not TLS: {not_tls}; seen from the middle: {midstream}; others pass)"
         )?;
         if !starttls.is_empty() {
-            writeln!(f, "  begins in plain text and goes over to TLS: port {starttls}")?;
+            writeln!(f, "  STARTTLS: port {starttls}")?;
         }
         for (i, rule) in config.policy.rules.iter().enumerate() {
             writeln!(
@@ -258,7 +258,7 @@ impl Summary<'_> {
             let name = &profile.name;
             writeln!(
                 f,
-                "  profile {name}: bypasses servers that are known not to be decrypted (`wireglass exclusions list`)"
+                "  profile {name}: bypasses servers that are known to be undecryptable (`wireglass exclusions list`)"
             )?;
         }
         for rule in
@@ -355,7 +355,10 @@ impl Summary<'_> {
                 writeln!(f, "  note: no [[content.rule]] inspects by {name}")?;
             }
             if *max_bytes < self.config.content.inspection.hold_bytes as u64 {
-                writeln!(f, "  note: what is longer than {name} is asked about is content.on_oversize")?;
+                writeln!(
+                    f,
+                    "  note: bodies longer than {name} takes are handled as content.on_oversize says"
+                )?;
             }
             let most = u128::from(self.config.content.inspection.timeout.total_millis());
             if patience.as_millis() > most {
@@ -376,7 +379,10 @@ impl Summary<'_> {
                 writeln!(f, "  note: no [[content.rule]] inspects by {name}")?;
             }
             if *max_bytes < content.inspection.hold_bytes {
-                writeln!(f, "  note: what is longer than is kept for {name} is content.on_oversize")?;
+                writeln!(
+                    f,
+                    "  note: bodies longer than {name} keeps are handled as content.on_oversize says"
+                )?;
             }
             if *max_bytes > content.worker_bytes {
                 writeln!(f, "  note: max_bytes of {name} is more than content.worker_bytes")?;
@@ -398,7 +404,7 @@ impl Summary<'_> {
         let hold = inspection.hold_bytes;
         writeln!(
             f,
-            "  bodies are looked at by {threads}; {hold} bytes held of one, {worker_bytes} by a worker"
+            "  bodies are inspected by {threads}; held: at most {hold} bytes of each body, {worker_bytes} bytes by each worker"
         )?;
         if *worker_bytes > self.config.limits.worker_bytes / 2 {
             writeln!(
@@ -420,7 +426,7 @@ impl Summary<'_> {
             |action: &OnUnread| if *action == OnUnread::Block { "blocked" } else { "allowed, with an alert" };
         let (unparsed, opaque) = (word(on_unparsed), word(on_opaque));
         writeln!(f, "\ncontent ({} rules, {} changes of heads)", rules.len(), headers.len())?;
-        writeln!(f, "  what cannot be read: {unparsed}; what is no HTTP: {opaque}")?;
+        writeln!(f, "  unreadable HTTP: {unparsed}; not HTTP: {opaque}")?;
         if rules.iter().any(|rule| !rule.file_type.is_empty() || !rule.signatures.is_empty()) {
             writeln!(f, "  bodies that cannot be decoded, where a rule asks: {}", word(on_undecodable))?;
         }
@@ -484,7 +490,7 @@ impl Summary<'_> {
     fn passthrough(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let passthrough = self.config.intercept.outside_tls.passthrough;
         for (class, what, why) in [
-            (Uninspected::Quic, "QUIC (UDP)", " unless a rule bypasses them, so that browsers take TCP"),
+            (Uninspected::Quic, "QUIC (UDP)", " unless a rule bypasses them, so that browsers use TCP"),
             (Uninspected::Dtls, "DTLS", ""),
         ] {
             write!(f, "  {what} to these ports: ")?;
@@ -539,7 +545,7 @@ impl Summary<'_> {
         let Confine { mode, user } = &self.config.confine;
         let user = user.as_ref().map_or("the user who starts it".to_owned(), |account| account.name.clone());
         let confined = match mode {
-            Mode::Off => "NOT confined: they keep all rights of the start".to_owned(),
+            Mode::Off => "NOT confined: they keep all rights that the engine was started with".to_owned(),
             Mode::Strict | Mode::BestEffort => format!("confined ({})", mode.name()),
         };
         writeln!(f, "  threads of {user}, {confined}")

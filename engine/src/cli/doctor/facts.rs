@@ -58,7 +58,7 @@ pub(in crate::cli) struct Core {
     pub(in crate::cli) node: usize,
     /// The kernel schedules nothing on it by itself.
     pub(in crate::cli) isolated: bool,
-    /// None: frequencies are not the kernel's business here.
+    /// None: frequencies are not controlled by the kernel here.
     pub(in crate::cli) governor: Option<String>,
     /// Cores that share its execution units, itself included.
     pub(in crate::cli) siblings: Vec<usize>,

@@ -150,7 +150,7 @@ impl Question<'_> {
             return Finding::bad(
                 "hugepages",
                 "none",
-                "DPDK does not start without, unless it is told to",
+                "DPDK does not start without hugepages, unless dpdk.eal has --no-huge",
                 "dpdk.eal = [\"--no-huge\", \"-m\", \"1024\", \"--no-pci\"], or name both ports as `xdp:INTERFACE` or `af_packet:INTERFACE`",
             );
         }
@@ -159,7 +159,7 @@ impl Question<'_> {
             return Finding::bad(
                 "hugepages",
                 "none",
-                "DPDK keeps its packets in them, and does not start without",
+                "DPDK keeps packets in hugepages, and does not start without them",
                 fix,
             );
         }
@@ -169,7 +169,7 @@ impl Question<'_> {
             return Finding::bad(
                 "hugepages",
                 found,
-                "DPDK finds pages by their mount",
+                "DPDK finds hugepages through this mount",
                 format!("scripts/nic.sh bind --hugepages {size}=1"),
             );
         }
@@ -177,7 +177,7 @@ impl Question<'_> {
         if let Some(node) = wanted.iter().find(|node| !pages.iter().any(|p| p.node == **node)) {
             let found = format!("{}, but none on node {node}, where a port is", words(&pages));
             let fix = format!("scripts/nic.sh bind --hugepages 1G=2@{node}");
-            return Finding::poor("hugepages", found, "packets cross between the nodes' memories", fix);
+            return Finding::poor("hugepages", found, "packets cross between the nodes' memory", fix);
         }
         if pages.iter().all(|p| p.free == 0) {
             return Finding::note(
@@ -212,7 +212,7 @@ impl Question<'_> {
                 return Finding::bad(
                     "cards",
                     format!("{name}: no such network card"),
-                    "the engine does not start",
+                    "the engine will not start",
                     fix,
                 );
             };
@@ -362,7 +362,7 @@ impl Question<'_> {
         let slow = |core: &&Core| core.governor.as_deref().is_some_and(|governor| governor != "performance");
         if let Some(core) = cores.clone().find(slow) {
             let found = format!("{} on core {}", core.governor.as_deref().unwrap_or_default(), core.id);
-            let means = "the core's clock rises only after the load has come";
+            let means = "the core speeds up only after load has arrived";
             return Finding::poor("governor", found, means, "cpupower frequency-set -g performance");
         }
         if cores.clone().any(|core| core.governor.is_some()) {
@@ -370,8 +370,8 @@ impl Question<'_> {
         }
         Finding::note(
             "governor",
-            "not the kernel's business",
-            "the firmware or the host decides about frequencies",
+            "not controlled by the kernel",
+            "the firmware or the host sets the frequency",
         )
     }
 
@@ -379,7 +379,7 @@ impl Question<'_> {
         let has = |flag: &str| self.facts.flags.contains(flag);
         let carry_less = has("pclmulqdq") || has("pmull");
         if !has("aes") || !carry_less {
-            let means = "AES-GCM is computed without the CPU's instructions for it: many times slower, and in ways that others can measure";
+            let means = "AES-GCM runs without the CPU's instructions for it: many times slower, and open to timing attacks";
             return Finding::bad(
                 "aes",
                 "not in the CPU's flags",
@@ -438,7 +438,7 @@ impl Question<'_> {
                     "the wire uses {}; longer packets from the other side are lost where they are not decrypted",
                     a.min(b)
                 ),
-                "give both ports one MTU: `mtu` of the [[wire]], or ip link set DEV mtu N",
+                "set the same MTU on both ports: `mtu` of the [[wire]], or ip link set DEV mtu N",
             ),
             _ => Finding::note("mtu", format!("{}: unknown", wire.name), NOT_OPENED),
         }
@@ -470,12 +470,12 @@ impl Question<'_> {
         let speed = |port: &PlannedPort| self.opened(port).and_then(|port| port.speed_mbps);
         match wire.ports.each_ref().map(speed) {
             [Some(a), Some(b)] if a != b => {
-                let means = "the slower port drops what the faster one brings";
+                let means = "the slower port drops part of what the faster one sends";
                 Finding::poor(
                     "link",
                     format!("{}: up, {a} and {b} Mbit/s", wire.name),
                     means,
-                    "give both ends of the wire one speed",
+                    "set both ends of the wire to the same speed",
                 )
             }
             [Some(speed), _] => Finding::good("link", format!("{}: up, {speed} Mbit/s", wire.name)),
@@ -509,7 +509,7 @@ impl Question<'_> {
                 Finding::note(
                     "offloads",
                     offers,
-                    format!("the workers do without: {}", port.lacks.join(", ")),
+                    format!("the workers manage without: {}", port.lacks.join(", ")),
                 )
             };
             let queues = format!("{name}: {} rx and {} tx queues", port.rx_queues, port.tx_queues);
@@ -540,7 +540,7 @@ impl Question<'_> {
         let CaFacts { which, cert, key, .. } = ca;
         let mode = ca.key_mode.unwrap_or(0);
         if mode & 0o077 != 0 {
-            let means = "whoever reads it can pose as any server to your clients";
+            let means = "anyone who reads it can pose as any server to your clients";
             return Finding::bad(
                 "ca",
                 format!("{which}: {key} has mode {mode:04o}"),
@@ -549,7 +549,7 @@ impl Question<'_> {
             );
         }
         if let Some(place) = &ca.open_to_others {
-            let means = "somebody else can put another CA in its place";
+            let means = "somebody else can replace the CA";
             return Finding::poor(
                 "ca",
                 format!("{which}: {place} can be changed by others"),
@@ -561,7 +561,7 @@ impl Question<'_> {
             return Finding::bad(
                 "ca",
                 format!("{which}: {cert} is no certificate"),
-                "the engine does not start",
+                "the engine will not start",
                 "wireglass ca init --dir DIR",
             );
         };
@@ -601,7 +601,7 @@ impl Question<'_> {
                 Finding::good("roots", format!("{n}, {from}"))
             }
             Err(error) => {
-                Finding::bad("roots", error.clone(), "the engine does not start", "wireglass check -c FILE")
+                Finding::bad("roots", error.clone(), "the engine will not start", "wireglass check -c FILE")
             }
         })
     }
@@ -613,7 +613,7 @@ impl Question<'_> {
             0 => Finding::poor(
                 "fetch",
                 format!("{kinds}; but no name server"),
-                "certificates say by name where that is to be had: nothing will come",
+                "certificates name the servers for that: without name resolution nothing can be fetched",
                 "a line `nameserver ADDRESS` in /etc/resolv.conf",
             ),
             n => Finding::good("fetch", format!("{kinds}; {n} name server(s)")),
@@ -626,7 +626,7 @@ impl Question<'_> {
         let source = &self.facts.clock.source;
         if !source.is_empty() && !FAST.contains(&source.as_str()) {
             let means =
-                "each look at the clock is a system call, some thousand times slower than reading the TSC";
+                "each look at the clock is a system call, about a thousand times slower than reading the TSC";
             return Finding::poor(
                 "clock",
                 format!("source {source}"),
@@ -638,7 +638,7 @@ impl Question<'_> {
             Some(keeper) => Finding::good("clock", format!("{source}, kept by {keeper}")),
             None => Finding::poor(
                 "clock",
-                format!("{source}, kept by nobody"),
+                format!("{source}, not synchronised"),
                 "a wrong time makes good certificates bad, and bad ones good",
                 "apt-get install chrony",
             ),
@@ -647,7 +647,7 @@ impl Question<'_> {
 }
 
 /// What `--ports` would tell.
-const NOT_OPENED: &str = "ports were not opened; `--ports` does, where no engine runs";
+const NOT_OPENED: &str = "ports were not opened; use `--ports` while no engine runs";
 pub(in crate::cli) const DAY: i64 = 24 * 3600;
 /// Days before its end from which on a CA is to be replaced.
 pub(in crate::cli) const SOON: i64 = 60;

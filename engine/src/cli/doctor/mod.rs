@@ -37,32 +37,36 @@ use crate::icap::{Settings, probe};
 
 const HELP: &str = "\
 Examples:
-  wireglass doctor                          the machine alone
-  wireglass doctor -c wire.toml             and what the configuration would do with it
-  wireglass doctor -c wire.toml --ports     and what the ports offer, before the engine is started
+  wireglass doctor                          check the machine alone
+  wireglass doctor -c wire.toml             check it against a configuration
+  wireglass doctor -c wire.toml --ports     also start the ports, before the engine runs
   wireglass doctor --json | jq '.findings[] | select(.level == \"bad\") | .fix'
 
-Each line is good, POOR (costs speed or safety), BAD (keeps the engine from its work), or - (worth knowing). Below it stand what it
-means and the command that mends it. Nothing is changed, and without --ports no port is touched: it can be asked beside a running
-engine at any time.
+Each finding is one of:
+  good  nothing to do
+  POOR  costs speed or safety
+  BAD   keeps the engine from working
+  -     worth knowing
+Below a finding stand its meaning and the command that fixes it. The doctor changes nothing. Without --ports it
+touches no port, so you can run it beside a running engine.
 
-Exit status, for scripts: 0 nothing is in the way; 1 something is BAD, or ports cannot be looked at; 2 wrong usage or configuration;
-3 something is POOR, and nothing BAD.";
+Exit status, for scripts: 0 nothing is in the way; 1 something is BAD, or the ports cannot be checked; 2 wrong usage
+or configuration; 3 something is POOR, nothing BAD.";
 
 /// Exit status where nothing is worse than poor.
 const POOR: u8 = 3;
 
-/// Say what stands between this machine and full speed.
+/// Check this machine: what keeps the engine from running, or from running at full speed, and how to fix it.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct DoctorArgs {
-    /// Configuration of the engine that is to run here
+    /// Configuration that the engine will run with on this machine
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Start the ports to look at their links and offloads, and close them; refused while an engine has them
+    /// Start the ports, check their links and offloads, and close them again; refused while an engine uses them
     #[arg(long, requires = "config")]
     ports: bool,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
     /// A folder that looks like another machine

@@ -27,7 +27,7 @@ impl Question<'_> {
         let kernel = &self.facts.kernel;
         let topic = if port.sockets == Sockets::Xdp { "xdp" } else { "af_packet" };
         if let Some(Obstacle { found, fix }) = kernel.obstacle(port, workers) {
-            return Finding::bad(topic, found, "the engine does not start", fix);
+            return Finding::bad(topic, found, "the engine will not start", fix);
         }
         if let Some(own) = kernel.own_use(&port.interface) {
             return Finding::poor(

@@ -313,7 +313,7 @@ const SPOILED: &[(Spoil, &str, Level, &str, &str)] = &[
     (|m| m.file("proc/cpuinfo", "flags : fpu sse2\n"), "aes", Level::Bad, "not in", "-cpu host"),
     (|m| m.ports()[1].mtu = 9000, "mtu", Level::Poor, "1500 on 03:00.0, 9000 on 0000:03:00.1", "mtu"),
     (|m| m.ports()[0].link = false, "link", Level::Bad, "03:00.0 is down", "cable"),
-    (|m| m.ports()[0].speed_mbps = Some(1000), "link", Level::Poor, "1000 and 10000", "one speed"),
+    (|m| m.ports()[0].speed_mbps = Some(1000), "link", Level::Poor, "1000 and 10000", "same speed"),
     (|m| m.ports()[0].tx_queues = 1, "rss", Level::Bad, "64 rx and 1 tx", "workers.cores"),
     (|m| m.ports()[0].rss = false, "rss", Level::Poor, "0000:03:00.0", "RSS"),
     (|m| m.plan.cas[0].key_mode = Some(0o640), "ca", Level::Bad, "mode 0640", "chmod 600 ca/trusted.key"),
@@ -344,7 +344,7 @@ const SPOILED: &[(Spoil, &str, Level, &str, &str)] = &[
         "ON: secrets of decrypted flows go to /var/keys, for 15",
         "remove [capture]",
     ),
-    (|m| m.without("proc/321"), "clock", Level::Poor, "kept by nobody", "chrony"),
+    (|m| m.without("proc/321"), "clock", Level::Poor, "not synchronised", "chrony"),
     (
         |m| m.file("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n"),
         "clock",

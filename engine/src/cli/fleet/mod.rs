@@ -20,10 +20,12 @@ Examples:
   wireglass fleet drain edge-2 -c operator.toml --wait 10m && ssh edge-2 systemctl restart wireglass
   wireglass fleet drain edge-2 -c operator.toml --undo
 
-FILE needs only `[fleet]`: where etcd is, and who asks. An engine that is drained decrypts no new flow; with `fleet.on_drain = \"links\"` its
-links go down when it has no decrypted flow left, so that routers choose others. docs/fleet.md says more.
+FILE needs only the section `[fleet]`: where etcd is, and who asks. A drained engine decrypts no new flow. With
+`fleet.on_drain = \"links\"` it also takes its links down once no decrypted flow is left, so that routers choose another
+engine. docs/fleet.md says more.
 
-Exit status: 0 done; 1 etcd does not answer, there is no such engine, or it is not empty in time; 2 wrong usage or configuration.";
+Exit status: 0 done; 1 etcd does not answer, there is no such engine, or decrypted flows were left when --wait was over;
+2 wrong usage or configuration.";
 
 /// See the engines of a fleet, or drain one.
 #[derive(Debug, Args)]
@@ -36,40 +38,40 @@ pub(super) struct FleetArgs {
 /// Where etcd is.
 #[derive(Debug, Args)]
 pub(super) struct FleetFile {
-    /// Configuration with `[fleet]`: an engine's, or an operator's own
+    /// Configuration with a `[fleet]` section: an engine's, or an operator's own
     #[arg(short, long = "config", value_name = "FILE")]
     pub(super) config: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Show who is there: versions, generations, load, flows.
+    /// Show the engines: versions, policy generations, load, flows.
     Status {
         #[command(flatten)]
         file: FleetFile,
-        /// One JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Show what engines tell each other of servers: how much, and whose chains were costly to verify.
+    /// Show what the engines share about servers: how much, and whose chains were costly to verify.
     Learned {
         #[command(flatten)]
         file: FleetFile,
-        /// One JSON object
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Have an engine decrypt no new flow, until it is undone.
+    /// Drain an engine: it decrypts no new flow until --undo.
     Drain {
         /// Name of the engine
         #[arg(value_name = "NAME")]
         name: String,
         #[command(flatten)]
         file: FleetFile,
-        /// Wait until it has no decrypted flow left, for so long: 15m, 1h30m
+        /// Wait until it has no decrypted flow left, at most this long: 15m, 1h30m
         #[arg(long, value_name = "TIME", value_parser = super::orders::time, conflicts_with = "undo")]
         wait: Option<std::time::Duration>,
-        /// Take it back
+        /// End the drain
         #[arg(long)]
         undo: bool,
     },

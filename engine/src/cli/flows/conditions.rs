@@ -10,16 +10,16 @@ use wireglass_core::phase::FlowPhase;
 /// Those for which all holds that is given.
 #[derive(Debug, Args)]
 pub(super) struct Conditions {
-    /// Clients in this network, or with this address
+    /// Flows of clients in this network or with this address
     #[arg(long, value_name = "NET", value_parser = network)]
     pub(super) client: Option<IpNet>,
-    /// Servers in this network, or with this address
+    /// Flows to servers in this network or with this address
     #[arg(long, value_name = "NET", value_parser = network)]
     pub(super) server: Option<IpNet>,
     /// Flows with this TCP port at either end
     #[arg(long, value_name = "N")]
     pub(super) port: Option<u16>,
-    /// Flows whose server name matches this shell pattern
+    /// Flows whose server name matches this shell pattern: `*.example.com`
     #[arg(long, value_name = "GLOB")]
     pub(super) sni: Option<String>,
     /// Flows in this phase

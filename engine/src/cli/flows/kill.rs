@@ -16,26 +16,28 @@ Examples:
   wireglass flows kill 1407374883553281
   wireglass flows kill --client 10.1.2.3 --sni '*.example.com' --yes
 
-A decrypted flow is reset at both ends. One that is bypassed is forgotten: its next packet, from either end, is answered with a RST.
-What the ends open afterwards is a new connection, and policy decides on it. Events have the reason `operator.killed`.
+Both ends of a decrypted flow get a RST. A bypassed flow is forgotten: its next packet, from either end, is answered
+with a RST. If the ends connect again, that is a new connection, and policy decides about it. Events of killed flows
+have the reason `operator.killed`.
 
-Exit status: 0 done; 1 no flow matches, more than one without --yes, no engine, or no whole answer; 2 wrong usage or configuration.";
+Exit status: 0 done; 1 no flow matches, several match without --yes, no engine runs, or the answer was cut short;
+2 wrong usage or configuration.";
 
-/// End flows: the one with this number, or those for which all holds that is given.
+/// End one flow by its number, or all flows that match every option given.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct KillArgs {
     #[command(flatten)]
     engine: EngineSocket,
-    /// Number of the flow: `flow_id` of events, the first word of `wireglass flows`
+    /// Number of the flow: `flow_id` in events, first word of its line in `wireglass flows`
     #[arg(value_name = "ID", required_unless_present_any = ["client", "server", "port", "sni", "phase"])]
     flow_id: Option<u64>,
     #[command(flatten)]
     which: Conditions,
-    /// Also if it is more than one
+    /// Required if more than one flow matches
     #[arg(long)]
     yes: bool,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }

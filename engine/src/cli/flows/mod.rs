@@ -22,23 +22,24 @@ const HELP: &str = "\
 Examples:
   wireglass flows --phase decrypted --sort queue --limit 5
   wireglass flows --client 10.1.2.3 --sni '*.example.com' --watch 1
-  wireglass flows kill 1407374883553281      end a flow; `wireglass flows kill --help`
+  wireglass flows kill 1407374883553281      end a flow; see `wireglass flows kill --help`
   wireglass flows --json | jq 'select(.client_leg.tcp.limited_by == \"receiver\") | .sni'
 
-One line for a flow, and one for each leg that the engine has of it, as `ss -ti` would show it:
+One line for each flow, and one for each of its legs, in the style of `ss -ti`:
   7 10.0.0.1:40000 > 192.0.2.9:443 lan decrypted ... sni:\"www.example.com\" ...
       client ESTAB send-q:262144 recv-q:0 ... cwnd:144800 ... limited:receiver (receiver 97%, congestion 2%)
       server ESTAB send-q:0 recv-q:262144 ... limited:application (application 100%)
 
-How to read a slow flow: `limited` says what keeps the engine from sending more on that leg.
-  receiver      the peer's window is full: that end reads slowly. Above it is the client.
-  congestion    the path: look at retrans, rtt against minrtt, and cwnd
-  application   nothing is waiting to be sent: it is the other leg that is slow, or the end behind it
-docs/flows.md has all fields and worked examples.
+Why is a flow slow? `limited` says what keeps the engine from sending more on that leg:
+  receiver      the peer's window is full: that end reads slowly (above: the client)
+  congestion    the path is the limit: look at retrans, cwnd, and rtt against minrtt
+  application   nothing waits to be sent: the other leg is slow, or the end behind it
+docs/flows.md explains all fields, with worked examples.
 
-Exit status: 0 done, even if no flow matches; 1 no engine, or no whole answer; 2 wrong usage or configuration.";
+Exit status: 0 done, even if no flow matches; 1 no engine runs, or the answer was cut short; 2 wrong usage or
+configuration.";
 
-/// Show the flows of a running engine, and what limits each.
+/// Show the flows of a running engine, and what limits each of them.
 #[derive(Debug, Args)]
 #[command(after_help = HELP, args_conflicts_with_subcommands = true)]
 pub(super) struct FlowsArgs {
@@ -48,16 +49,16 @@ pub(super) struct FlowsArgs {
     engine: EngineSocket,
     #[command(flatten)]
     which: Conditions,
-    /// Which flows come first: those with the most of this
+    /// Order: flows with the most of this come first
     #[arg(long, value_enum, default_value_t)]
     sort: Sort,
-    /// So many flows at most
+    /// Show at most this many flows
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT as u64, value_parser = limits())]
     limit: u64,
-    /// One JSON object a flow
+    /// Print one JSON object for each flow
     #[arg(long)]
     json: bool,
-    /// Ask again every so many seconds, until Ctrl-C
+    /// Repeat every so many seconds, until Ctrl-C
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     watch: Option<u64>,
 }
@@ -133,7 +134,7 @@ fn once(socket: &Path, request: &FlowsRequest, json: bool) -> io::Result<ExitCod
     out.flush()?;
     let (shown, matched) = (answer.flows.len(), answer.matched);
     if matched == 0 {
-        errln!("wireglass: no flow matches; the engine has {}", answer.seen);
+        errln!("wireglass: no flow matches; the engine has {} flow(s)", answer.seen);
     } else if shown as u64 != matched {
         errln!("wireglass: {shown} of {matched} flows that match; --limit shows more, up to {MAX_LIMIT}");
     }

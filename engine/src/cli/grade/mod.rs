@@ -23,39 +23,43 @@ Examples:
   wireglass grade -c wire.toml --profile lenient
   wireglass grade -c wire.toml --json | jq '.cases[] | select(.standing == \"weak\")'
 
-Each case is a server, and a client that connects to it through this very engine: workers, TCP, TLS, verification and copies, between ports in
-memory. The servers have CAs of their own, which are trusted for the time of the command. It needs no root, no port, no network and no
-key of your CAs, and what a running engine has learned is neither read nor changed. Rules are not asked: every connection is decrypted
-with the profile.
+Each case is a bad server, and a client that connects to it through this engine: workers, TCP, TLS, verification and
+copies, between ports in memory. The test servers have CAs of their own, trusted only while the command runs. It needs no
+root, port, network or CA key, and neither reads nor changes what a running engine has learned. Rules are not asked:
+every connection is decrypted with the profile.
 
 Outcomes:
   decrypted  the client gets a copy of the server's certificate, signed by the trusted CA
-  marked     it gets one signed by the untrusted CA: browsers warn, and the user decides
-  bypassed   the flow passes unread, from the connection on by which it is known that it cannot be read
-  blocked    no byte of the client's request has reached the server, or none of the answer the client
+  marked     the copy is signed by the untrusted CA: browsers warn, and the user decides
+  bypassed   flows pass unread, from the connection on at which the engine knows that it cannot read this server
+  blocked    the server got no byte of the client's request, or the client no byte of the answer
 
-Standings, beside a careful profile, as the default one is:
+Standings, compared with a careful profile such as the default one:
   good       as it should be
-  careful    more than most need: something is refused that is mostly in order
+  careful    stricter than most need: refuses something that is mostly in order
   warns      the user is warned, and may go on
-  weak       let through without a word; the key that does it is named
+  weak       passes without a warning; the key that allows it is named
 
-Grades: A good or careful throughout; B users are warned where they should be kept away; C a lapse gets through; D something passes
-unread; F somebody who is not the server gets through.
+Grades:
+  A  good or careful throughout
+  B  users are only warned where they should be stopped
+  C  a lapse gets through
+  D  something passes unread
+  F  somebody who is not the server gets through
 
-Exit status: 0 grade A; 1 B or worse; 2 wrong usage or configuration; 3 a case could not be played.";
+Exit status: 0 grade A; 1 grade B or worse; 2 wrong usage or configuration; 3 a case could not be played.";
 
-/// See what a profile accepts, marks and blocks, tried on a set of bad servers, as a report card.
+/// Test a profile against sixty bad servers: a report card of what it accepts, marks and blocks.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct GradeArgs {
-    /// Configuration in TOML; docs/configuration.md has all keys.
+    /// Configuration, in TOML; docs/configuration.md lists all keys.
     #[arg(short, long = "config", value_name = "FILE")]
     config: PathBuf,
-    /// Name of the profile; else that of `policy.profile`.
+    /// Name of the profile [default: `policy.profile`].
     #[arg(long)]
     profile: Option<String>,
-    /// Print one object of JSON instead of text.
+    /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
 }

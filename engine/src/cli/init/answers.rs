@@ -93,7 +93,7 @@ pub(super) fn find_out(args: &InitArgs, machine: &Machine, input: impl BufRead) 
         let named = [&args.inside, &args.outside].into_iter().flatten().count();
         if free.len() + named < 2 {
             return Err(format!(
-                "a wire needs two ports, and {} here: bind cards to vfio-pci (docs/deploy.md), or take addresses off interfaces that are to be ports",
+                "a wire needs two ports, and {} here: bind network cards to vfio-pci (scripts/nic.sh, docs/deploy.md), or remove the addresses of interfaces that are to be ports (ip addr flush dev NAME)",
                 match free.len() {
                     0 => "none is free".to_owned(),
                     n => format!("{n} is free"),
@@ -116,7 +116,7 @@ pub(super) fn find_out(args: &InitArgs, machine: &Machine, input: impl BufRead) 
         None => port("Port towards the servers", Some(&inside), &mut dialogue)?,
     };
     if is_same(&inside, &outside) {
-        return Err(format!("both ports are {}: a wire has two ends", inside.port));
+        return Err(format!("both ports are {}: a wire needs two different ones", inside.port));
     }
     let ca_name = match &args.ca_name {
         Some(name) => name.clone(),
@@ -129,7 +129,7 @@ pub(super) fn find_out(args: &InitArgs, machine: &Machine, input: impl BufRead) 
     let decrypt = match &args.decrypt {
         Some(decrypt) => decrypt.clone(),
         None => dialogue.ask(
-            "Decrypt the connections of: clients' networks, `all`, or `none` until they trust the CA",
+            "Clients to decrypt: addresses, networks, `all`, or `none` until they trust the CA",
             Some("none"),
             str::parse,
         )?,
@@ -162,7 +162,9 @@ impl<R: BufRead> Dialogue<R> {
         assumed: Option<&str>,
         take: impl Fn(&str) -> Result<T, String>,
     ) -> Result<T, String> {
-        let assume = || assumed.ok_or_else(|| format!("{question}: nothing can be assumed"));
+        let assume = || {
+            assumed.ok_or_else(|| format!("{question}: there is no default; answer with an option (--help)"))
+        };
         if !self.asks {
             return take(assume()?).map_err(|why| format!("{question}: {why}"));
         }
@@ -176,7 +178,7 @@ impl<R: BufRead> Dialogue<R> {
                 Ok(0) => {
                     self.say("\n");
                     return Err(
-                        "no answer: --yes takes what is in brackets, and each answer has an option (--help)"
+                        "no answer: --yes accepts the answers in brackets, and each question has an option (--help)"
                             .into(),
                     );
                 }
@@ -192,7 +194,7 @@ impl<R: BufRead> Dialogue<R> {
                 Err(why) => self.say(&format!("  {why}\n")),
             }
         }
-        Err(format!("{question}: {TRIES} answers, and none can be taken"))
+        Err(format!("{question}: none of {TRIES} answers was valid"))
     }
 }
 
@@ -223,7 +225,7 @@ mod tests {
         assert_eq!(dialogue(true, "\n").ask("Q", Some("good"), take), Ok(()));
         assert_eq!(dialogue(false, "bad\n").ask("Q", Some("good"), take), Ok(()), "nothing is read");
         assert!(dialogue(true, "").ask("Q", Some("good"), take).unwrap_err().contains("--yes"));
-        assert!(dialogue(true, &bad).ask("Q", Some("good"), take).unwrap_err().contains("none can be taken"));
+        assert!(dialogue(true, &bad).ask("Q", Some("good"), take).unwrap_err().contains("answers was valid"));
         assert!(dialogue(false, "").ask("Q", None, take).is_err());
     }
 }

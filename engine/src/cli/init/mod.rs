@@ -26,44 +26,47 @@ use crate::config::Config;
 
 const HELP: &str = "\
 Examples:
-  wireglass init                                                asks
+  wireglass init                                                asks for everything
   wireglass init --yes                                          takes the two ports that nothing else uses, and decrypts nothing yet
   wireglass init --inside eth1 --outside eth2 --decrypt all
   wireglass init -c /etc/wireglass/wireglass.toml --inside 0000:03:00.0 --outside 0000:03:00.1 --decrypt 192.0.2.7
 
-A port is a network card that is bound to vfio-pci, or an interface: with sockets of XDP where its driver is good at it, else
-with packet sockets (`xdp:eth1` and `af_packet:eth1` say which). What this machine has addresses or routes on is never taken.
+A port is a network card bound to vfio-pci, or an interface. For an interface, the command picks AF_XDP sockets if the
+driver supports them well, else packet sockets; `xdp:eth1` and `af_packet:eth1` choose explicitly. It never takes an
+interface that has an address or a route of this machine.
 
-The CA is made in the folder `ca` beside the configuration; one that is there is kept. A configuration that is there is never
-overwritten, unless it has nothing but comments.
+The CA goes into the folder `ca` beside the configuration; an existing CA is kept. An existing configuration is kept
+too, unless it contains only comments.
 
-Exit status: 0 written; 1 there is one, or it cannot be written; 2 wrong usage, or no two ports.";
+At the end it prints the next three commands.
+
+Exit status: 0 written; 1 a configuration exists already, or it cannot be written; 2 wrong usage, or no two ports.";
 
 /// The group that the package makes: its members may look at the engine.
 const GROUP: &str = "wireglass";
 /// The four files of both CAs.
 const CA_FILES: [&str; 4] = ["trusted.pem", "trusted.key", "untrusted.pem", "untrusted.key"];
 
-/// Write a first configuration that works, and make its CA.
+/// Write a first working configuration and make its CA.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct InitArgs {
-    /// The configuration that is written
+    /// File to write
     #[arg(short, long, value_name = "FILE", default_value = "wireglass.toml")]
     config: PathBuf,
-    /// Port towards the clients: an interface, or a card's PCI address
+    /// Port towards the clients: an interface, or a card's PCI address [default: asks]
     #[arg(long, value_name = "PORT")]
     inside: Option<String>,
-    /// Port towards the servers
+    /// Port towards the servers [default: asks]
     #[arg(long, value_name = "PORT")]
     outside: Option<String>,
-    /// Common name of the trusted CA: users see it when they look at a certificate
+    /// Common name of the trusted CA; users see it as the issuer of certificates [default: asks]
     #[arg(long, value_name = "CN")]
     ca_name: Option<String>,
-    /// Whose connections are decrypted: `none`, `all`, or addresses and networks of clients, with commas
+    /// Clients to decrypt: `none`, `all`, or addresses and networks, separated by commas [default: asks]
     #[arg(long, value_name = "WHOSE")]
     decrypt: Option<Decrypt>,
-    /// Ask nothing: take what would be in brackets
+    /// Ask nothing; take the answer that a question would show in brackets
     #[arg(short, long)]
     yes: bool,
     /// A folder that looks like another machine
@@ -103,7 +106,10 @@ fn nothing_is_lost(file: &Path) -> Result<(), String> {
     };
     let says_something = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
     if text.lines().any(says_something) {
-        return Err(format!("{} is there, and is left as it is; -c names another file", file.display()));
+        return Err(format!(
+            "{} exists already and was not changed; choose another file with -c, or delete it",
+            file.display()
+        ));
     }
     Ok(())
 }
@@ -140,7 +146,7 @@ fn make_ca(dir: &Path, name: &str) -> Result<String, String> {
     }
     if there > 0 {
         return Err(format!(
-            "wireglass: {0} has some of the files of a CA and not all: move them, or `wireglass ca init --dir {0} --force`",
+            "wireglass: {0} has some files of a CA, but not all four: move them away, or replace them: `wireglass ca init --dir {0} --force`",
             dir.display()
         ));
     }

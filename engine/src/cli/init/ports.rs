@@ -71,7 +71,7 @@ impl Machine {
             return Err(format!("there is no interface or network card {name:?} here{}", self.instead()));
         }
         if !self.is_wired(interface) {
-            return Err(format!("{interface} is no wired Ethernet interface{}", self.instead()));
+            return Err(format!("{interface} is not a wired Ethernet interface{}", self.instead()));
         }
         if let Some(own) = self.facts.kernel.own_use(interface) {
             return Err(format!("{interface} is in use: {own}{}", self.instead()));

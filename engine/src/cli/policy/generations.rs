@@ -17,17 +17,22 @@ Examples:
   wireglass policy push edge.toml -c operator.toml --canary edge-1 --for 10m
   wireglass policy push edge.toml -c /etc/wireglass/wireglass.toml --dry-run
 
-A policy is a file with the sections that engines have in common: [policy], [[rule]], [content], [[header]], [profile.NAME], [[list]],
-[signatures.NAME], [icap.NAME] and [yara.NAME]; they stand in place of those in the engines' own files. What it names (lists, the block page,
-rules of YARA) goes with it, and lies beside or below it. Of a folder, which has a `policy.toml`, all files go.
+A policy is a file with the sections that all engines share: [policy], [[rule]], [content], [[header]],
+[profile.NAME], [[list]], [signatures.NAME], [icap.NAME] and [yara.NAME]. They replace those sections in the
+engines' own files. Files that it names (lists, the block page, YARA rules) go with it, and must lie beside or below
+it. Of a folder, which must have a `policy.toml`, all files go.
 
-First it is checked here: where FILE is an engine's, as that engine would. Then all engines load it, and only when all have, it is put in force.
-One that cannot load it stops the roll-out, and says why: engine, file, line and key. Flows that begin later go by it, those that are there by
-their own until they end.
+What happens:
+  1. The policy is checked here. If FILE is an engine's configuration, it is checked as that engine would.
+  2. All engines load it. If one cannot, the roll-out stops and says why: engine, file, line and key.
+  3. When all have loaded it, it takes effect. New flows use it; existing flows keep their policy until they end.
 
-Exit status: 0 in force at all engines, or at the canary; 1 stopped, in force at some only, or etcd does not answer; 2 wrong usage, or faults.";
+Next: `wireglass fleet status` shows the generation of each engine, `wireglass policy rollback` goes back.
 
-/// Publish a policy to all engines of a fleet, and put it in force.
+Exit status: 0 in effect at all engines, or at the canary; 1 stopped, in effect at some engines only, or etcd does not
+answer; 2 wrong usage, or faults.";
+
+/// Roll a policy out to all engines of a fleet.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct PushArgs {
@@ -38,23 +43,23 @@ pub(super) struct PushArgs {
     file: FleetFile,
     #[command(flatten)]
     rollout: RolloutArgs,
-    /// Check it, show what would go, and publish nothing
+    /// Check the policy and show what would be sent; publish nothing
     #[arg(long)]
     dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 struct RolloutArgs {
-    /// What to say about it in the history
+    /// Note for the history
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
-    /// Put it in force at this engine first
+    /// Let this engine use it first
     #[arg(long, value_name = "ENGINE")]
     canary: Option<String>,
-    /// For so long, then at all [default: until `wireglass policy go-on`]
+    /// How long only the canary uses it, before all do: 10m, 2h [default: until `wireglass policy go-on`]
     #[arg(long = "for", value_name = "TIME", value_parser = time, requires = "canary")]
     alone: Option<Duration>,
-    /// How long engines may take to load it, and to put it in force
+    /// How long engines may take to load it, and then to use it
     #[arg(long, value_name = "TIME", value_parser = time, default_value = "2m")]
     patience: Duration,
 }
@@ -62,27 +67,31 @@ struct RolloutArgs {
 const HISTORY_HELP: &str = "\
 Exit status: 0 done; 1 etcd does not answer; 2 wrong usage or configuration.";
 
-/// Show the generations of a fleet's policy, the newest first.
+/// Show the generations of a fleet's policy, newest first.
 #[derive(Debug, Args)]
 #[command(after_help = HISTORY_HELP)]
 pub(super) struct HistoryArgs {
     #[command(flatten)]
     file: FleetFile,
-    /// One JSON object each
+    /// Print one JSON object for each generation
     #[arg(long)]
     json: bool,
 }
 
 const ROLL_BACK_HELP: &str = "\
-The files of the earlier generation get a new number, and are rolled out as `wireglass policy push` does it.
+Example:
+  wireglass policy rollback -c operator.toml --note 'blocked too much'
 
-Exit status: 0 in force at all engines, or at the canary; 1 stopped, in force at some only, or etcd does not answer; 2 wrong usage or configuration.";
+The files of the earlier generation get a new number, and are rolled out as by `wireglass policy push`.
 
-/// Put the policy of an earlier generation in force again.
+Exit status: 0 in effect at all engines, or at the canary; 1 stopped, in effect at some engines only, or etcd does not
+answer; 2 wrong usage or configuration.";
+
+/// Roll out the policy of an earlier generation again.
 #[derive(Debug, Args)]
 #[command(after_help = ROLL_BACK_HELP)]
 pub(super) struct RollbackArgs {
-    /// Its number [default: the one that was in force before]
+    /// Number of the generation, from `wireglass policy history` [default: the previous one]
     #[arg(value_name = "GENERATION")]
     generation: Option<u64>,
     #[command(flatten)]
@@ -92,9 +101,9 @@ pub(super) struct RollbackArgs {
 }
 
 const WORD_HELP: &str = "\
-Exit status: 0 done; 1 no roll-out is on its way, or etcd does not answer; 2 wrong usage or configuration.";
+Exit status: 0 done; 1 no roll-out is under way, or etcd does not answer; 2 wrong usage or configuration.";
 
-/// Put what the canary has in force at all engines.
+/// Roll the canary's policy out to all engines.
 #[derive(Debug, Args)]
 #[command(after_help = WORD_HELP)]
 pub(super) struct GoOnArgs {
@@ -102,7 +111,7 @@ pub(super) struct GoOnArgs {
     file: FleetFile,
 }
 
-/// Stop a roll-out that is on its way; the canary goes back to what the others have.
+/// Stop a roll-out that is under way; the canary goes back to the policy of the others.
 #[derive(Debug, Args)]
 #[command(after_help = WORD_HELP)]
 pub(super) struct StopArgs {

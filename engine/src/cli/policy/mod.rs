@@ -14,7 +14,7 @@ use wireglass_core::content::FileType;
 
 use super::{USAGE, print, with_config};
 
-/// Ask what policy would do, or put it in force at a fleet.
+/// Ask what a policy would do, or roll it out to a fleet.
 #[derive(Debug, Args)]
 pub(super) struct PolicyArgs {
     #[command(subcommand)]
@@ -38,19 +38,19 @@ Examples:
       --status 200 --response-header 'content-type: application/x-msdownload'
   wireglass policy explain -c wire.toml --url https://ads.example/ --json | jq .verdict
 
-First the connection (`[[rule]]`), then the request (`[[content.rule]]`), then, with --status, the response. Nothing is sent, and no
-engine need run.
+It asks in the order of a real request: the connection (`[[rule]]`), the request (`[[content.rule]]`), and with
+--status the response. Nothing is sent, and no engine needs to run.
 
 Exit status: 0 explained; 2 wrong usage or configuration.";
 
-/// Say which rules are asked about a request, which one matches and why, and what happens.
+/// Explain one request: which rules are asked, which one matches and why, and what happens.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 struct ExplainArgs {
-    /// Configuration in TOML; docs/configuration.md has all keys.
+    /// Configuration, in TOML; docs/configuration.md lists all keys.
     #[arg(short, long = "config", value_name = "FILE")]
     config: PathBuf,
-    /// What is asked for: https://HOST[:PORT]/PATH?QUERY.
+    /// URL of the request: https://HOST[:PORT]/PATH?QUERY.
     #[arg(long)]
     url: String,
     /// Method of the request.
@@ -62,7 +62,7 @@ struct ExplainArgs {
     /// Address of the server, for rules with `destination`.
     #[arg(long, value_name = "ADDRESS")]
     server: Option<IpAddr>,
-    /// Name of the wire; else the first.
+    /// Name of the wire [default: the first].
     #[arg(long)]
     wire: Option<String>,
     /// VLAN id of the connection.
@@ -71,19 +71,19 @@ struct ExplainArgs {
     /// JA4 fingerprint of the client, for rules with `ja4`.
     #[arg(long, value_name = "FINGERPRINT", default_value = "")]
     ja4: String,
-    /// A field of the request: `NAME: VALUE`; repeatable.
+    /// Header field of the request: `NAME: VALUE`; repeatable.
     #[arg(long = "header", value_name = "FIELD", value_parser = field)]
     headers: Vec<(String, String)>,
-    /// Status of the response; then the response is asked about, too.
+    /// Status of a response; with it, the response is judged as well.
     #[arg(long)]
     status: Option<u16>,
-    /// Type of what comes, as its first bytes show it: `exe`.
+    /// File type of the response, as its first bytes show it: `exe`.
     #[arg(long, value_name = "TYPE", value_parser = file_type, requires = "status")]
     file_type: Option<FileType>,
-    /// A field of the response; repeatable.
+    /// Header field of the response: `NAME: VALUE`; repeatable.
     #[arg(long = "response-header", value_name = "FIELD", value_parser = field, requires = "status")]
     response_headers: Vec<(String, String)>,
-    /// Print one object of JSON instead of text.
+    /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
 }

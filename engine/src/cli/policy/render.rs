@@ -98,7 +98,7 @@ impl Explained {
         if *may_be_excluded {
             writeln!(
                 f,
-                "  note: bypassed, if the server is known not to be decrypted: see `wireglass exclusions list`"
+                "  note: bypassed, if the server is known to be undecryptable: see `wireglass exclusions list`"
             )?;
         }
         Ok(())

@@ -43,43 +43,46 @@ Examples:
   tcpdump -w - -i eth1 | wireglass replay -c wire.toml -
   wireglass replay -c wire.toml --json morning.pcapng | jq -r 'select(.action == \"block\") | .sni'
 
-The packets go through the engine's own workers with the capture's clock, so flows are found, held and decided as on a wire; nothing is
-sent. One line for each TCP flow to an intercepted port, when it ends: who, SNI, ALPN and JA4 of its ClientHello, the decision, and the rule
-or the reason. Who sends the SYN is the client. Several captures are read as one, in the order of their packets' times.
+The packets go through the engine's own workers, on the capture's clock: flows are found, held and decided as on a wire.
+Nothing is sent. Each TCP flow to an intercepted port gives one line when it ends: addresses, SNI, ALPN and JA4 of the
+ClientHello, the decision, and the rule or the reason. The sender of the SYN is the client. Several captures are read as
+one, in order of packet times.
 
---report reads a capture of the network as it is, before anything is decrypted (a SPAN port, a tap), and says what a roll-out of this
-policy comes to: which names are decrypted, bypassed and blocked; which servers and kinds of clients would break, and what to do about
-each (old versions, no common cipher suite, client certificates, certificates that verification refuses, names that are known to be pinned);
-and what passes uninspected (QUIC, other ports, tunnels). Certificates are verified as of the time of the capture, with [trust] as it is
-configured. TLS 1.3 hides them. The JSON has all rows, the page 500 of each table, and the text --top.
+--report plans a roll-out. Capture the network as it is, before anything is decrypted (SPAN port, tap). The report says
+  * which names this policy decrypts, bypasses and blocks
+  * which servers and kinds of clients would break, and what to do about each: old versions, no common cipher suite,
+    client certificates, certificates that fail verification, names that are known to be pinned
+  * what passes uninspected: QUIC, other ports, tunnels
+Certificates are verified as of the capture's time, with [trust] as configured. TLS 1.3 hides them. JSON has all rows,
+the HTML page 500 of each table, the text --top.
 
-A capture made at a host has checksums that its card would have filled in; wrong ones are put right. A capture should have whole
-packets (tcpdump -s 0). It may be of any length: what is kept is what an engine keeps, at most 65,536 flows at a time, and a report tells
-50,000 names apart. How far it is, and at the end counts of flows, of frames that are not looked into and of dropped packets, are told on
-standard error.
+Capture whole packets (tcpdump -s 0). A capture made on a host lacks the checksums that its card fills in; wrong ones
+are corrected. A capture may have any length: memory is bounded as in the engine, by 65,536 flows at a time, and a report
+tells at most 50,000 names apart. Progress goes to stderr, and at the end the number of flows, of frames that were not
+inspected, and of dropped packets.
 
 Exit status: 0 done; 1 a file cannot be read, or not to its end; 2 wrong usage or configuration.";
 
-/// Show what policy would do with the flows of captures, or report what a roll-out comes to.
+/// Show what policy would do with the flows of a capture, or report what a roll-out would change.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct ReplayArgs {
     /// Configuration with the policy
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
-    /// The wire that the packets come over, for rules that name one [default: the first]
+    /// Wire that the packets belong to, for rules that name one [default: the first]
     #[arg(long, value_name = "NAME")]
     wire: Option<String>,
-    /// One JSON object a flow
+    /// Print one JSON object for each flow
     #[arg(long)]
     json: bool,
-    /// A report for a roll-out in place of flows
+    /// Print a report for a roll-out instead of flows
     #[arg(long, value_name = "FORM", conflicts_with = "json")]
     report: Option<Form>,
-    /// Rows of each table of a text report [default: 20]
+    /// Rows in each table of a text report [default: 20]
     #[arg(long, value_name = "ROWS", requires = "report")]
     top: Option<usize>,
-    /// pcap or pcapng files, also in gzip; `-` alone is standard input
+    /// pcap or pcapng files, plain or gzip; `-` alone is standard input
     #[arg(value_name = "CAPTURE", required = true)]
     captures: Vec<PathBuf>,
 }

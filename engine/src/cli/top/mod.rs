@@ -26,22 +26,24 @@ use crate::control::protocol::Refusal;
 
 const HELP: &str = "\
 Examples:
-  wireglass top -c wire.toml                 on the terminal; h explains it, q quits
-  wireglass top --once --interval 5          one look over five seconds, as text: for a ticket or a script
-  wireglass top --json | jq '.total.drops'   what was dropped and why, a second and in all
+  wireglass top -c wire.toml                 live, on the terminal; h shows help, q quits
+  wireglass top --once --interval 5          five seconds as text, for a ticket or a script
+  wireglass top --json | jq '.total.drops'   drops by reason: per second, and since the start
 
   flows 1.67k of 131k, new 150/s  dropped 101/s  resent 15/s  heap 0/s
   ...
               in    in   out   out flows flows flows flows flows hands flow
     # busy pkt/s bit/s pkt/s bit/s  open  peek adopt bypas block queue  mem drop/s
   all  61% ...
-    0  88%  123k  988M ...                 worker 0: 88% of its core is at work
+    0  88%  123k  988M ...                 worker 0 uses 88% of its core
 
-How to read it: `busy` near 100% and `port.rx_missed` that grows: the worker cannot keep up; more cores.
-  `queue` that stays up: handshakes wait for workers.handshake_threads. `flow mem` at 88%: see limits.worker_bytes.
-docs/top.md has all columns and the names of --json.
+How to read it:
+  busy near 100%, port.rx_missed grows   the worker cannot keep up: add cores
+  queue stays up                         handshakes wait: raise workers.handshake_threads
+  flow mem at 88%                        see limits.worker_bytes
+docs/top.md explains all columns and the names of --json.
 
-Exit status: 0 done; 1 no engine, or it went away; 2 wrong usage or configuration.";
+Exit status: 0 done; 1 no engine runs, or it went away; 2 wrong usage or configuration.";
 
 /// Watch a running engine: packets, bits, load, flows, handshakes, memory and drops.
 #[derive(Debug, Args)]
@@ -49,13 +51,13 @@ Exit status: 0 done; 1 no engine, or it went away; 2 wrong usage or configuratio
 pub(super) struct TopArgs {
     #[command(flatten)]
     engine: EngineSocket,
-    /// Time over which rates are taken, 0.1 to 3600
+    /// Interval that rates are measured over, in seconds, 0.1 to 3600
     #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
     interval: Duration,
-    /// Print one interval as text and end; so it is, too, where the output is no terminal, or one that tells no size
+    /// Print one interval as text and exit; the default if the output is not a terminal, or one whose size is unknown
     #[arg(long)]
     once: bool,
-    /// Print one interval as one JSON object and end
+    /// Print one interval as one JSON object and exit
     #[arg(long)]
     json: bool,
 }

@@ -25,39 +25,40 @@ Examples:
   openssl s_client -connect www.example.com:443 -showcerts </dev/null > chain.pem
   wireglass verify -c wire.toml --name www.example.com --at 2027-01-15 --json chain.pem | jq .findings
 
-Says what the engine would find, which certificate it is about, which key of the profile decides, and what to do. The chain is the one of
-the first file's first certificate; the others are what a server would send with it, in any order. --connect asks a server itself, from
-this machine, with a handshake in which nothing is sent. No key of a CA is read.
+For each finding it says: which certificate has it, which key of the profile decides about it, and what to do.
 
-Exit status: 0 the flow is decrypted; 1 its copy is signed by the untrusted CA; 2 it is blocked, or wrong usage; 3 nothing can be said:
-a fault of the configuration, a file, or the connection.";
+The first certificate of the first file is the server's; the others may come in any order, as a server would send them.
+--connect asks the server from this machine, with a handshake that sends no data. The command reads no CA key.
 
-/// Say what the engine would make of a server's certificate, and what to do about it.
+Exit status: 0 the flow would be decrypted; 1 decrypted with a copy from the untrusted CA; 2 blocked, or wrong usage;
+3 no verdict: a fault in the configuration, in a file, or in the connection.";
+
+/// Check a server's certificate as the engine would: the verdict, its reasons, and what to do.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(super) struct VerifyArgs {
-    /// Configuration in TOML; docs/configuration.md has all keys.
+    /// Configuration, in TOML; docs/configuration.md lists all keys.
     #[arg(short, long = "config", value_name = "FILE")]
     config: PathBuf,
-    /// Certificates in PEM or DER, the server's own first.
+    /// Files with certificates in PEM or DER, the server's own first.
     #[arg(value_name = "CHAIN", required_unless_present = "connect", requires = "name")]
     files: Vec<PathBuf>,
-    /// Have this server present its chain.
+    /// Get the chain from this server.
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "files")]
     connect: Option<String>,
-    /// What a client would ask for; an address: one that sends no name (SNI). Else the host of --connect.
+    /// Name that a client asks for; an address stands for a client that sends no SNI [default: the host of --connect].
     #[arg(long, value_parser = name)]
     name: Option<ServerName<'static>>,
-    /// The OCSP response in DER that a server staples to the chain of the files.
+    /// OCSP response, in DER, that the server staples to the chain in the files.
     #[arg(long, value_name = "FILE", conflicts_with = "connect")]
     staple: Option<PathBuf>,
-    /// Name of the profile; else that of `policy.profile`.
+    /// Name of the profile [default: `policy.profile`].
     #[arg(long)]
     profile: Option<String>,
-    /// Another time than now: 2027-01-15, or 2027-01-15T08:00:00Z.
+    /// Verify as of this time: 2027-01-15, or 2027-01-15T08:00:00Z [default: now].
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<u64>,
-    /// Print one object of JSON instead of text.
+    /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
 }

@@ -107,7 +107,7 @@ fn handshake(
         }
     }
     match probe.chain() {
-        chain if chain.is_empty() => Err("no TLS handshake in time".into()),
+        chain if chain.is_empty() => Err("the TLS handshake took too long".into()),
         chain => Ok((chain, probe.staple())),
     }
 }

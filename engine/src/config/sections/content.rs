@@ -189,7 +189,7 @@ fn read_rule<'a>(
     }
     if let (Some(value), Some(ContentAction::Inspect(_))) = (table.value("size", "any"), &action) {
         value.say(
-            "a rule with action = \"inspect\" has no `size`: what has gone on cannot be looked at any more",
+            "a rule with action = \"inspect\" cannot have `size`: the size is known when part of the body has been sent on, too late to inspect it",
         );
     }
     let file_type = table.any_of("file_type", |value| read_types(&value)).concat();
@@ -197,7 +197,7 @@ fn read_rule<'a>(
     let signatures = table.any_of("signatures", |value| signatures.named_by(&value));
     if let (Some(value), Some(Direction::Request)) = (table.value("file_type", "any"), chosen) {
         if matches!(action, Some(ContentAction::Allow)) {
-            value.say("the type of a request shows when rules behind this one have been asked: action = \"alert\", \"block\" or \"inspect\"");
+            value.say("the `file_type` of a request is known after the rules behind this one were asked: use action = \"alert\", \"block\" or \"inspect\"");
         }
         if asks_size || !signatures.is_empty() {
             value
@@ -207,9 +207,9 @@ fn read_rule<'a>(
     if let Some(value) = table.value("signatures", "any") {
         match action {
             Some(ContentAction::Allow) => value.say(
-                "what is in a message shows when most of it has gone on: action = \"alert\" or \"block\"",
+                "`signatures` are found when most of the message has been sent on: use action = \"alert\" or \"block\"",
             ),
-            Some(ContentAction::Inspect(_)) => value.say("with action = \"inspect\" the key is `inspect`"),
+            Some(ContentAction::Inspect(_)) => value.say("with action = \"inspect\", name the signatures in `inspect`"),
             _ => {}
         }
         if asks_size {
@@ -456,7 +456,7 @@ fn read_header(table: &Table<'_>, profiles: &Profiles, lists: &NamedLists) -> Op
 
 fn check_editable(value: &Value<'_>, name: &str, known: &[FieldEdit]) -> bool {
     if !is_editable(name) {
-        value.say(format!("{name:?} is no field that can be changed: it frames messages or says whose they are, or is no name of a field"));
+        value.say(format!("{name:?} cannot be changed: it frames messages or says whose they are, or it is not a valid field name"));
         return false;
     }
     if known.iter().any(|edit| edit.name().eq_ignore_ascii_case(name)) {

@@ -194,7 +194,7 @@ pub(super) fn stop(
     peer: Peer,
     out: &mut Answer<'_>,
 ) -> io::Result<()> {
-    let Some(WholeEngine { stop, .. }) = &shared.engine else {
+    let Some(WholeEngine { stop, metrics, .. }) = &shared.engine else {
         return out.line(&Refusal::Request.line("this engine is stopped by a signal"));
     };
     let own = std::process::id();
@@ -204,7 +204,7 @@ pub(super) fn stop(
     let flows = |phase| shared.metrics.flows_now(phase);
     let (decrypted, bypassed) = (flows(FlowPhase::Decrypted), flows(FlowPhase::Bypassed));
     begin(out)?;
-    out.line(&Line::Stop(StopRecord { decrypted, bypassed }))?;
+    out.line(&Line::Stop(StopRecord { decrypted, bypassed, metrics: *metrics }))?;
     out.flush()?;
     if !only_ask {
         let Peer { uid, pid } = peer;

@@ -100,6 +100,14 @@ pub(super) struct NotReopened {
     pub(super) instead: String,
 }
 
+/// Tries whether a destination can be opened; makes a file that is missing.
+///
+/// # Errors
+/// As [`open`] has them.
+pub fn rehearse(destination: &Destination) -> io::Result<()> {
+    open(destination).map(drop)
+}
+
 /// Opens a destination. Of sockets that nobody listens on yet, each call says so, and tries again after a second.
 ///
 /// # Errors
