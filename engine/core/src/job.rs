@@ -44,6 +44,7 @@ impl Job {
     }
 }
 
-fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
+/// What is run; none: it has panicked.
+pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).ok()
 }

@@ -27,8 +27,8 @@ use crate::starttls::Protocol;
 pub use content::{
     Answer, ConnectionFacts, ContentAction, ContentPolicy, ContentRule, ContentRuleId, Decided,
     DecryptedFlow, Direction, FieldEdit, Glob, HeaderRule, Hold, Inside, Inspect, Inspection, Known,
-    LastFound, OnRange, OnUnread, PatternError, RequestFacts, Respond, ResponseFacts, SignatureRules,
-    SizeLimits, Standing, TextPattern, is_editable,
+    LastFound, LateKey, OnRange, OnUnread, PatternError, RequestFacts, Respond, ResponseFacts,
+    SignatureRules, SizeLimits, Standing, TextPattern, is_editable,
 };
 pub use lists::{
     BadLine, Format, HashLists, List, ListId, ListKind, ListMask, Lists, ListsBuilder, MAX_ENTRIES, MAX_LINE,

@@ -184,14 +184,19 @@ impl BodyScan {
             let mut rest = plain;
             if kind.is_none() {
                 let taken = plain.len().min(ENOUGH - first.len());
-                first.extend_from_slice(&plain[..taken]);
-                *kind = FileType::of(first, first.len() == ENOUGH);
+                let begin = if taken == ENOUGH {
+                    &plain[..taken]
+                } else {
+                    first.extend_from_slice(&plain[..taken]);
+                    &first[..]
+                };
+                *kind = FileType::of(begin, begin.len() == ENOUGH);
                 if !by_type.is_empty() {
                     let Some(kind) = *kind else { return ControlFlow::Continue(()) };
                     (*asked, *scanners) = of_type(std::mem::take(by_type), kind);
                     *sha256 = sha256.take().filter(|_| asked.want_sha256());
                     *md5 = md5.take().filter(|_| asked.want_md5());
-                    hit = ask_all(scanners, failed, |scanner| scanner.feed(first));
+                    hit = ask_all(scanners, failed, |scanner| scanner.feed(begin));
                     rest = &plain[taken..];
                 }
             }
@@ -295,26 +300,45 @@ impl fmt::Debug for Looked {
     }
 }
 
-impl BodyJob {
-    /// Looks at what has come.
-    pub fn look(self) -> Looked {
-        let Self { mut scan, octets, ends } = self;
-        let found = match octets.iter().find_map(|octets| scan.feed(octets).transpose()).transpose() {
-            Err(why) => scan.damaged(why),
+impl BodyScan {
+    /// Looks at what has come, in its order. `ends`: no more comes.
+    pub(crate) fn look(&mut self, octets: &[impl AsRef<[u8]>], ends: bool) -> Found {
+        match octets.iter().find_map(|octets| self.feed(octets.as_ref()).transpose()).transpose() {
+            Err(why) => self.damaged(why),
             Ok(Some(hit)) => Found::Hit(hit, None),
-            Ok(None) if !ends => match std::mem::take(&mut scan.failed) {
+            Ok(None) if !ends => match std::mem::take(&mut self.failed) {
                 failed if failed.is_empty() => Found::Nothing,
                 failed => Found::Failed(failed, None),
             },
-            Ok(None) => match scan.end() {
-                Err(why) => scan.damaged(why),
+            Ok(None) => match self.end() {
+                Err(why) => self.damaged(why),
                 Ok((facts, Some(hit))) => Found::Hit(hit, Some(facts)),
-                Ok((facts, None)) => match std::mem::take(&mut scan.failed) {
+                Ok((facts, None)) => match std::mem::take(&mut self.failed) {
                     failed if failed.is_empty() => Found::Clean(facts),
                     failed => Found::Failed(failed, Some(facts)),
                 },
             },
-        };
+        }
+    }
+
+    /// To look at octets takes no longer than to hand them to a thread, as far as is known.
+    pub(crate) fn is_quick(&self) -> bool {
+        let is_plain = !self.is_coded && self.by_type.is_empty();
+        let hashes = self.sha256.is_some() || self.md5.is_some();
+        is_plain && !hashes && self.scanners.iter().all(|scanner| scanner.is_quick())
+    }
+
+    /// The type of the body, as soon as it is known.
+    pub(crate) fn kind(&self) -> Option<FileType> {
+        self.kind
+    }
+}
+
+impl BodyJob {
+    /// Looks at what has come.
+    pub fn look(self) -> Looked {
+        let Self { mut scan, octets, ends } = self;
+        let found = scan.look(&octets, ends);
         Looked { kind: scan.kind, scan, found }
     }
 }

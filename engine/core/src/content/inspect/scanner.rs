@@ -21,6 +21,11 @@ pub trait Scanner: Send {
     fn growth(&self, _octets: usize) -> usize {
         0
     }
+
+    /// Octets are fed to it in about the time in which they are copied, so far: then a worker does it, and no thread.
+    fn is_quick(&self) -> bool {
+        false
+    }
 }
 
 /// What a scanner says.

@@ -149,7 +149,7 @@ impl Http1Rules {
             let known = (found.ok(), !was_held);
             ruling = self.inspect_watched(rule, known, &mut awaiting.watch, judge, decisions);
             if matches!(ruling, Ruling::Inspect(_)) {
-                self.lanes.server.show(rest);
+                self.lanes.server.show(rest, End::Server, judge, decisions);
             }
         }
         match ruling {

@@ -59,7 +59,7 @@ impl Http1Rules {
             Begun::Inspects(inspection) if is_second => self.lanes.server.replace(*inspection),
             Begun::Inspects(inspection) => self.lanes.server.begin(*inspection),
         }
-        self.lanes.server.show(watch.first());
+        self.lanes.server.show(watch.first(), End::Server, judge, decisions);
         Ruling::Inspect(rule)
     }
 
@@ -82,7 +82,7 @@ impl Http1Rules {
         if octets.is_empty() {
             return;
         }
-        self.lanes[from].show(octets);
+        self.lanes[from].show(octets, from, judge, decisions);
         if is_awaited {
             self.show_to_type(judge, octets, decisions);
         } else {
@@ -98,7 +98,7 @@ impl Http1Rules {
         }
         if let Some(inspection) = self.lanes[from].current() {
             inspection.end();
-            inspection.ask(decisions);
+            judge.ask(inspection, Place { from, stream: 0 }, decisions);
         }
         self.search_ends(judge, from, decisions);
     }
@@ -174,12 +174,12 @@ impl Http1Rules {
         self.lanes[from].message_ends();
     }
 
-    /// What may go goes, threads get what has come, and what may not ends the connection.
+    /// What has come is looked at, what may go goes, and what may not ends the connection.
     pub(super) fn move_on(&mut self, from: End, judge: &mut Judge, decisions: &mut Decisions) {
         if self.is_over() {
             return;
         }
-        self.lanes[from].ask(decisions);
+        self.lanes[from].ask(from, judge, decisions);
         let Some(refused) = self.lanes[from].advance(from, decisions) else {
             if from == End::Server {
                 self.answer_if_due(decisions);

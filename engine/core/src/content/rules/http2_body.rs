@@ -58,7 +58,7 @@ impl Relay<'_> {
             self.show_upload(stream, octets);
             return self.search(from, stream, octets);
         }
-        self.show_to_threads(stream, octets);
+        self.show_response(stream, octets);
         let watch = |open: &super::http2_streams::Stream| {
             open.type_watch.as_ref().map_or(0, |watch| watch.first().len())
         };
@@ -145,7 +145,7 @@ impl Relay<'_> {
         if let Ruling::Inspect(rule) = ruling {
             ruling = self.inspect_watched(stream, rule, found.ok(), &mut watch);
             if matches!(ruling, Ruling::Inspect(_)) {
-                self.show_to_threads(stream, rest);
+                self.show_response(stream, rest);
             }
         }
         match ruling {

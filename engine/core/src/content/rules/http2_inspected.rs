@@ -100,7 +100,7 @@ impl Http2Rules {
         self.threads_until = self.streams.inspected().filter_map(until).min();
     }
 
-    /// What may go goes, threads get what has come, and what may not is answered or cut off.
+    /// What has come is looked at, what may go goes, and what may not is answered or cut off.
     pub(super) fn move_on(&mut self, judge: &mut Judge, decisions: &mut Decisions) {
         let windows = (self.windows.initial(), self.windows.of_server() < LEAST_WINDOW);
         if std::mem::replace(&mut self.windows_seen, windows) != windows {
@@ -208,7 +208,7 @@ impl Relay<'_> {
         let ruling = self.inspect(stream, subject);
         watch.head = head;
         if matches!(ruling, Ruling::Inspect(_)) {
-            self.show_to_threads(stream, watch.first());
+            self.show_response(stream, watch.first());
             if !is_held {
                 // What has come, and the frame that comes, has gone on.
                 self.rules.streams.change(stream, |open| open.allowed = open.response_content);
@@ -218,11 +218,12 @@ impl Relay<'_> {
     }
 
     /// More of a body has come.
-    pub(super) fn show_to_threads(&mut self, stream: u32, octets: &[u8]) {
+    pub(super) fn show_response(&mut self, stream: u32, octets: &[u8]) {
         if self.rules.streams.inspection(stream).is_some() {
+            let (judge, decisions) = (&mut *self.judge, &*self.decisions);
             self.rules.streams.change(stream, |open| {
                 if let Some(inspection) = &mut open.inspection {
-                    inspection.push(octets);
+                    judge.show(inspection, octets, place(stream), decisions);
                 }
             });
             self.rules.changed.push(stream);
@@ -240,10 +241,10 @@ impl Relay<'_> {
     }
 
     fn move_on(&mut self, stream: u32) {
-        let decisions = &mut *self.decisions;
+        let (judge, decisions) = (&mut *self.judge, &mut *self.decisions);
         let state = self.rules.streams.change(stream, |open| {
             let inspection = open.inspection.as_mut()?;
-            inspection.ask(decisions);
+            judge.ask(inspection, place(stream), decisions);
             let is_asked = inspection.poll_timeout() == Some(Instant::ZERO);
             let more = inspection.may_go().min(inspection.body()).saturating_sub(open.allowed);
             open.allowed += more;

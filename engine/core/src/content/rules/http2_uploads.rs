@@ -231,8 +231,11 @@ impl Relay<'_> {
 
     /// More of a request's content has come.
     pub(super) fn show_upload(&mut self, stream: u32, octets: &[u8]) {
+        let (judge, decisions) = (&mut *self.judge, &*self.decisions);
         let shown = self.rules.streams.change(stream, |open| {
-            open.inspection_mut(End::Client).map(|inspection| inspection.push(octets))
+            let inspection = open.inspection_mut(End::Client)?;
+            judge.show(inspection, octets, place(stream), decisions);
+            Some(())
         });
         if shown.flatten().is_some() {
             self.rules.changed.push(stream);
@@ -251,15 +254,15 @@ impl Relay<'_> {
         }
     }
 
-    /// Threads get what has come of a request, and the client what it needs to send more; what may not go on is answered.
+    /// What has come of a request is looked at, and the client gets what it needs to send more; what may not go on is answered.
     pub(super) fn move_upload_on(&mut self, stream: u32) {
-        let decisions = &mut *self.decisions;
-        let most = self.judge.policy.inspection.hold_bytes;
+        let (judge, decisions) = (&mut *self.judge, &mut *self.decisions);
+        let most = judge.policy.inspection.hold_bytes;
         let moved = self.rules.streams.change(stream, |open| {
             let has_ended = open.ended.client;
             let upload = open.upload.as_mut()?;
             let inspection = upload.inspection.as_mut()?;
-            inspection.ask(decisions);
+            judge.ask(inspection, place(stream), decisions);
             let is_asked = inspection.poll_timeout() == Some(tcp_stack::Instant::ZERO);
             if inspection.is_settled() {
                 return Some((is_asked, 0, has_ended, upload.inspection.take()));

@@ -1,26 +1,28 @@
-//! A body that threads look at: what they have not seen yet, what of the message may go on, and how long they may take.
+//! A body that is looked at, mostly by threads: what they have not seen yet, what of the message may go on, and how long they may take.
 //!
 //! ```text
-//!  0 <= seen <= body: octets of the body that a thread has looked at, and that have come
+//!  0 <= seen <= body: octets of the body that were looked at, and that have come
 //!  none:  all may go       tail:  what lies before min(seen, body - TAIL)       all:  nothing, until all is known
 //! ```
 
 use tcp_stack::{Duration, Instant};
 
 use super::judge::Refusal;
-use super::judge_inspection::LateNames;
 use super::octets::Octets;
 use super::streamed::{is_media, is_streamed, is_streamed_request};
 use crate::content::body::{FileType, Undecodable};
 use crate::content::filter::Decisions;
 use crate::content::inspect::{BodyJob, BodyScan, FileFacts, Found, Hit, Looked};
 use crate::event::HttpEvent;
-use crate::policy::{ContentRuleId, Hold};
+use crate::job::caught;
+use crate::policy::{ContentRuleId, Hold, LateKey};
 use crate::reason::Reason;
 
 /// Octets at the end of a body that wait with `hold = "tail"` until all of it has been looked at. No program, archive or document of
 /// those that are of use to anybody is whole without them.
 const TAIL: u64 = 16 * 1024;
+/// Fewer octets are put together before anybody looks at them.
+const MUCH: usize = 1024;
 /// Octets that wait for a thread with `hold = "tail"` at most, beside the tail: then the sender's window closes.
 const MAX_LAG: u64 = 256 * 1024;
 
@@ -38,8 +40,8 @@ pub(super) struct Inspection {
     /// What the log says of the message.
     pub(super) head: HttpEvent,
     pub(super) file_name: Option<Box<str>>,
-    /// What names it, should something be found late.
-    pub(super) names: Option<LateNames>,
+    /// What stands for it, should something be found late.
+    pub(super) late: Option<LateKey>,
     pub(super) kind: Option<FileType>,
     question: u64,
     hold: Holding,
@@ -84,7 +86,7 @@ enum State {
     Refused(Refusal),
 }
 
-/// What a thread has said that rules decide on.
+/// What is said of a body that rules decide on.
 #[derive(Debug)]
 pub(super) enum Said {
     /// Nothing yet.
@@ -93,6 +95,8 @@ pub(super) enum Said {
     Hit(Hit, Option<FileFacts>),
     Undecodable(Undecodable),
     Failed(Vec<Reason>, Option<FileFacts>),
+    /// The scan has panicked.
+    Broken,
 }
 
 /// What of a message may go.
@@ -110,7 +114,7 @@ pub(super) struct Begin {
     pub(super) undecided: Box<[ContentRuleId]>,
     pub(super) head: HttpEvent,
     pub(super) file_name: Option<Box<str>>,
-    pub(super) names: Option<LateNames>,
+    pub(super) late: Option<LateKey>,
     /// As the rule says; none: by the type.
     pub(super) hold: Option<Hold>,
     /// If it is known already.
@@ -123,7 +127,7 @@ pub(super) struct Begin {
 
 impl Inspection {
     pub(super) fn new(begin: Begin) -> Self {
-        let Begin { rule, undecided, head, file_name, names, hold, kind, has_begun, scan, question } = begin;
+        let Begin { rule, undecided, head, file_name, late, hold, kind, has_begun, scan, question } = begin;
         let content_type = head.content_type.as_deref().unwrap_or_default().as_bytes();
         let is_request = head.status.is_none();
         let is_stream = match is_request {
@@ -145,7 +149,7 @@ impl Inspection {
             has_sent_head: false,
             head,
             file_name,
-            names,
+            late,
             kind,
             question,
             hold,
@@ -182,12 +186,21 @@ impl Inspection {
         self.question
     }
 
-    /// More of the body has come.
-    pub(super) fn push(&mut self, octets: &[u8]) {
+    /// More of the body has come. Where that is much, and may be looked at `here`, nothing of it is kept.
+    pub(super) fn push(&mut self, octets: &[u8], here: &mut bool) -> Option<Said> {
         self.body += octets.len() as u64;
-        if matches!(self.state, State::Looking) && !octets.is_empty() {
+        if self.is_settled() || octets.is_empty() {
+            return None;
+        }
+        if octets.len() < MUCH || !self.todo.pieces.is_empty() {
+            self.todo.push(octets);
+            return None;
+        }
+        let said = self.look(&[octets], here);
+        if said.is_none() {
             self.todo.push(octets);
         }
+        said
     }
 
     /// No more of it comes.
@@ -205,19 +218,40 @@ impl Inspection {
         self.body
     }
 
-    /// Hands a thread what has come, if it has none of it.
-    pub(super) fn ask(&mut self, decisions: &mut Decisions) {
+    /// What has come is looked at, `here` or by a thread, if none has the scan.
+    pub(super) fn ask(&mut self, here: &mut bool, decisions: &mut Decisions) -> Option<Said> {
         let is_due = !self.todo.pieces.is_empty() || self.has_ended && !self.end_is_told;
-        if !is_due || !matches!(self.state, State::Looking) {
-            return;
+        if !is_due || self.is_settled() {
+            return None;
         }
-        let Some(scan) = self.scan.take() else { return };
-        let (Octets { pieces: octets, len, memory }, ends) = (std::mem::take(&mut self.todo), self.has_ended);
+        let todo = std::mem::take(&mut self.todo);
+        if let Some(said) = self.look(&todo.pieces, here) {
+            return Some(said);
+        }
+        let Some(scan) = self.scan.take() else {
+            self.todo = todo;
+            return None;
+        };
+        let (Octets { pieces: octets, len, memory }, ends) = (todo, self.has_ended);
         (self.away, self.away_memory) = (len as u64, memory);
         self.end_is_told |= ends;
         self.scan_memory = scan.memory() + scan.growth(len);
         self.until = Some(Instant::ZERO);
         decisions.ask(self.question, Box::new(BodyJob { scan, octets, ends }));
+        None
+    }
+
+    /// Looks at the next octets, if that is quick. `here`: it may be tried; afterwards, it may be tried again.
+    fn look(&mut self, octets: &[impl AsRef<[u8]>], here: &mut bool) -> Option<Said> {
+        let scan = self.scan.as_mut().filter(|scan| *here && scan.is_quick())?;
+        let ends = self.has_ended;
+        let Some(found) = caught(|| scan.look(octets, ends)) else { return Some(Said::Broken) };
+        *here = scan.is_quick();
+        self.scan_memory = scan.memory();
+        self.end_is_told |= ends;
+        self.seen += octets.iter().map(|octets| octets.as_ref().len() as u64).sum::<u64>();
+        let kind = scan.kind();
+        Some(self.learn(kind, found))
     }
 
     /// Its head goes on at once: whoever has sent it waits for an answer before the body comes.
@@ -266,6 +300,14 @@ impl Inspection {
         self.seen += std::mem::take(&mut self.away);
         self.away_memory = 0;
         self.until = None;
+        match self.learn(kind, found) {
+            // That was told, or does not matter any more.
+            Said::Undecodable(_) if is_over => Said::SoFar,
+            said => said,
+        }
+    }
+
+    fn learn(&mut self, kind: Option<FileType>, found: Found) -> Said {
         self.kind = self.kind.or(kind);
         if let (Holding::ByType, Some(kind)) = (self.hold, self.kind)
             && self.undecided.is_empty()
@@ -276,8 +318,6 @@ impl Inspection {
             Found::Nothing => Said::SoFar,
             Found::Clean(facts) => Said::Clean(facts),
             Found::Hit(hit, facts) => Said::Hit(hit, facts),
-            // That was told, or does not matter any more.
-            Found::Undecodable(_) if is_over => Said::SoFar,
             Found::Undecodable(why) => Said::Undecodable(why),
             Found::Failed(reasons, facts) => Said::Failed(reasons, facts),
         }
@@ -387,12 +427,10 @@ impl Inspection {
 
     /// Bytes of memory that it holds beside its own size.
     pub(super) fn memory(&self) -> usize {
-        let Self { head, file_name, names, undecided, .. } = self;
-        let names: usize = names.iter().flatten().map(Vec::capacity).sum();
+        let Self { head, file_name, undecided, .. } = self;
         size_of_val(&**undecided)
             + head.text_bytes()
             + file_name.as_ref().map_or(0, |name| name.len())
-            + names
             + self.held()
     }
 }

@@ -81,6 +81,8 @@ pub(super) struct Judge {
     pub(super) files: VecDeque<Box<FileEvent>>,
     /// Of what is asked of threads.
     pub(super) questions: u64,
+    /// Bodies are looked at by the worker where that is quick. Not any more when one was not: who has sent it may send others.
+    pub(super) looks_here: bool,
     /// There are no rules, and it says nothing by itself.
     passes_all: bool,
 }
@@ -104,6 +106,7 @@ impl Judge {
             alerts: VecDeque::new(),
             files: VecDeque::new(),
             questions: 0,
+            looks_here: true,
             passes_all: false,
         }
     }
@@ -561,6 +564,7 @@ impl Judge {
             passes_all: _,
             files,
             questions: _,
+            looks_here: _,
         } = self;
         flow_bytes
             + last_found.memory()

@@ -1,5 +1,7 @@
 //! What becomes of bodies that threads look at: when that begins, when something is known, and when nothing will be.
 
+use std::net::IpAddr;
+
 use super::inspection::{Begin, Inspection, Said};
 use super::judge::{Judge, Place, Refusal, Ruling};
 use crate::content::body::{Codings, FileType};
@@ -8,7 +10,9 @@ use crate::content::inspect::{Asked, BodyScan, FileFacts, Hit, Message, Scanner}
 use crate::content::signatures::SignatureStream;
 use crate::event::{ContentVerdict, FileEvent, HttpEvent, Text};
 use crate::fields::Fields;
-use crate::policy::{ContentAction, ContentRuleId, FieldEdit, HashLists, OnRange, Respond, Standing};
+use crate::policy::{
+    ContentAction, ContentRuleId, FieldEdit, HashLists, LateKey, OnRange, Respond, Standing,
+};
 use crate::reason::Reason;
 
 /// A message whose body a rule wants looked at.
@@ -38,8 +42,8 @@ impl Judge {
             return Begun::Not(Ruling::Pass);
         };
         let (hold, respond) = (inspect.hold, inspect.respond.clone());
-        let names = self.late_names(head, fields);
-        if !has_begun && self.was_late(rule, names.as_ref(), decisions) {
+        let late = self.late_key(rule, head, fields);
+        if !has_begun && self.was_late(late, decisions) {
             head.verdict = Some(ContentVerdict::Blocked);
             let name = self.policy.name(rule).clone();
             self.alert(Some(&name), Reason::ContentBlocked, place, head);
@@ -59,7 +63,7 @@ impl Judge {
         };
         let Asked { hashes, scanners, .. } = self.asked_by(rule, head);
         let scan = BodyScan::new(codings, self.policy.lists().clone(), hashes, scanners);
-        self.begin(Begin { names, hold, kind, has_begun, ..self.beginning(rule, head, fields, scan) })
+        self.begin(Begin { late, hold, kind, has_begun, ..self.beginning(rule, head, fields, scan) })
     }
 
     /// The content of a request is to be looked at, by rules of which its type decides. `head` is noted which one it is, if that is known.
@@ -131,7 +135,7 @@ impl Judge {
             undecided: Box::default(),
             head: head.clone(),
             file_name: file_name.map(Into::into),
-            names: None,
+            late: None,
             hold: None,
             kind: None,
             has_begun: false,
@@ -145,12 +149,31 @@ impl Judge {
         Begun::Inspects(Box::new(Inspection::new(Begin { question: self.questions, ..begin })))
     }
 
-    fn was_late(&self, rule: ContentRuleId, names: Option<&LateNames>, decisions: &Decisions) -> bool {
-        let (Some(now), Some(names)) = (decisions.now(), names) else { return false };
-        self.policy.was_late(rule, &names.each_ref().map(|name| &**name), now)
+    fn was_late(&self, late: Option<LateKey>, decisions: &Decisions) -> bool {
+        late.zip(decisions.now()).is_some_and(|(late, now)| self.policy.was_late(late, now))
     }
 
-    /// A thread has said something of a body.
+    /// More of a body has come.
+    pub(super) fn show(
+        &mut self,
+        inspection: &mut Inspection,
+        octets: &[u8],
+        place: Place,
+        decisions: &Decisions,
+    ) {
+        if let Some(said) = inspection.push(octets, &mut self.looks_here) {
+            self.said(inspection, said, place, decisions);
+        }
+    }
+
+    /// What has come of a body is looked at.
+    pub(super) fn ask(&mut self, inspection: &mut Inspection, place: Place, decisions: &mut Decisions) {
+        if let Some(said) = inspection.ask(&mut self.looks_here, decisions) {
+            self.said(inspection, said, place, decisions);
+        }
+    }
+
+    /// Something was said of a body.
     pub(super) fn said(
         &mut self,
         inspection: &mut Inspection,
@@ -172,7 +195,9 @@ impl Judge {
         match said {
             Said::SoFar => {}
             Said::Clean(facts) => {
-                self.report(inspection, Some(facts), place);
+                // Nothing else will be said of it.
+                let head = std::mem::take(&mut inspection.head);
+                self.report_with(inspection, head, Some(facts), place);
                 inspection.give_up();
             }
             Said::Hit(hit, facts) => {
@@ -180,6 +205,7 @@ impl Judge {
                 self.report(inspection, facts, place);
             }
             Said::Undecodable(_) => {}
+            Said::Broken => self.breaks(inspection, place),
             Said::Failed(reasons, facts) => self.lacks(inspection, &reasons, facts, place),
         }
     }
@@ -229,6 +255,16 @@ impl Judge {
     }
 
     fn report(&mut self, inspection: &Inspection, facts: Option<FileFacts>, place: Place) {
+        self.report_with(inspection, inspection.head.clone(), facts, place);
+    }
+
+    fn report_with(
+        &mut self,
+        inspection: &Inspection,
+        http: HttpEvent,
+        facts: Option<FileFacts>,
+        place: Place,
+    ) {
         self.files.push_back(Box::new(FileEvent {
             from: place.from,
             stream: place.stream,
@@ -236,7 +272,7 @@ impl Judge {
             kind: inspection.kind,
             facts,
             coded: inspection.body(),
-            http: inspection.head.clone(),
+            http,
         }));
     }
 
@@ -246,8 +282,8 @@ impl Judge {
         let (name, respond) = (self.policy.name(rule).clone(), inspect.respond.clone());
         let is_late = inspection.has_begun;
         let reason = if is_late { Reason::ContentLate } else { Reason::ContentBlocked };
-        if is_late && let (Some(now), Some(names)) = (decisions.now(), &inspection.names) {
-            self.policy.note_late(rule, &names.each_ref().map(|name| &**name), now);
+        if is_late && let (Some(now), Some(late)) = (decisions.now(), inspection.late) {
+            self.policy.note_late(late, now);
         }
         inspection.head.verdict = Some(ContentVerdict::Blocked);
         let alerts = self.alerts.len();
@@ -279,14 +315,20 @@ impl Judge {
         }
     }
 
-    /// None: it is not known what was asked for. The server's address is among them, as whoever names no server in its handshake may name
-    /// any in a request, and say what it likes of its files.
-    fn late_names(&self, head: &HttpEvent, fields: &Fields) -> Option<LateNames> {
+    /// What stands for the content of a response: who serves it, what was asked for, and by what its server tells one version from
+    /// another. None: it is not known what was asked for. The server's address is in it, as whoever names no server in its handshake may
+    /// name any in a request, and say what it likes of its files.
+    fn late_key(&self, rule: ContentRuleId, head: &HttpEvent, fields: &Fields) -> Option<LateKey> {
         let (host, url) = (head.hostname.as_ref()?, head.url.as_ref()?);
         let version =
             ["etag", "last-modified", "content-length"].into_iter().find_map(|name| fields.value(name));
-        let server = self.flow.server.ip().to_string();
-        Some([server.into(), host.as_str().into(), url.as_str().into(), version.unwrap_or_default().into()])
+        let server = match self.flow.server.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        let version = version.unwrap_or_default();
+        let asked_for = [host.as_str().as_bytes(), url.as_str().as_bytes()];
+        Some(self.policy.late_key(rule, [&server.octets(), asked_for[0], asked_for[1], version]))
     }
 
     /// How a request for a part of what is to be looked at goes on: what is to be changed in its head.
@@ -313,6 +355,3 @@ impl Judge {
         ["range", "if-range"].map(|name| FieldEdit::Remove(name.into())).into()
     }
 }
-
-/// What names the content of a response: who serves it, what was asked for, and by what its server tells one version from another.
-pub(super) type LateNames = [Vec<u8>; 4];

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use tcp_stack::{Duration, Instant};
 
 use super::inspection::{Gate, Inspection};
+use super::judge::{Judge, Place};
 use crate::content::filter::Decisions;
 use crate::end::End;
 
@@ -73,15 +74,15 @@ impl Lane {
     }
 
     /// More of the body of the message that comes.
-    pub(super) fn show(&mut self, octets: &[u8]) {
+    pub(super) fn show(&mut self, octets: &[u8], from: End, judge: &mut Judge, decisions: &Decisions) {
         if let Some(current) = self.current() {
-            current.push(octets);
+            judge.show(current, octets, Place { from, stream: 0 }, decisions);
         }
     }
 
-    /// Threads get what has come.
-    pub(super) fn ask(&mut self, decisions: &mut Decisions) {
-        self.inspections.iter_mut().for_each(|each| each.ask(decisions));
+    /// What has come is looked at.
+    pub(super) fn ask(&mut self, from: End, judge: &mut Judge, decisions: &mut Decisions) {
+        self.inspections.iter_mut().for_each(|each| judge.ask(each, Place { from, stream: 0 }, decisions));
     }
 
     /// The message has come; what follows is of another one.

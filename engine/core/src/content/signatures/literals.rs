@@ -113,7 +113,21 @@ pub(super) struct LiteralsState {
     long: GroupState,
 }
 
+impl LiteralsState {
+    /// Steps that automata have taken.
+    pub(super) fn steps(&self) -> u64 {
+        self.short.steps + self.medium.steps + self.long.steps
+    }
+}
+
 impl Literals {
+    /// All of these sets' are passed over at the largest stride.
+    pub(super) fn are_long(&self, wanted: SignatureMask) -> bool {
+        let shares = |sets: Option<SignatureMask>| sets.is_some_and(|sets| sets.shares(wanted));
+        !shares(self.short.as_ref().map(|group| group.sets))
+            && !shares(self.medium.as_ref().map(|group| group.sets))
+    }
+
     /// More bytes have come: `found` gets the set of each literal that ends in them, as often as it does.
     pub(super) fn push(
         &self,
@@ -163,6 +177,8 @@ struct GroupState {
     left: u8,
     /// Since it began to run for these, another literal may have begun.
     is_renewed: bool,
+    /// Bytes that it has run over.
+    steps: u64,
     /// The last bytes, fewer than `M`: whether a literal begins there is not known yet.
     open: [u8; LONG - 1],
     open_len: u8,
@@ -254,6 +270,7 @@ impl<const M: usize, const Q: usize> Group<M, Q> {
     fn walk(&self, state: &mut GroupState, bytes: &[u8], found: &mut impl FnMut(SignatureId)) {
         let automaton = &self.automaton;
         let mut at = state.at;
+        state.steps += bytes.len() as u64;
         for byte in bytes {
             at = automaton.next_state(Anchored::No, at, *byte);
             if automaton.is_match(at) {

@@ -263,6 +263,12 @@ impl Signatures {
         self.sets.get(id.place()).map(|set| &set.name)
     }
 
+    /// These sets have nothing but long literals: most bytes are passed over.
+    fn are_quick(&self, wanted: SignatureMask) -> bool {
+        let other = self.regexes.sets().and(self.cards).and(self.ibans);
+        !other.shares(wanted) && self.literals.are_long(wanted)
+    }
+
     /// Bytes of memory that the automata take, for all flows together.
     pub fn automata_memory(&self) -> usize {
         self.literals.memory() + self.regexes.memory()

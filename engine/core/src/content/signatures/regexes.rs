@@ -163,6 +163,11 @@ impl Regexes {
         }
     }
 
+    /// The sets that have any.
+    pub(super) fn sets(&self) -> SignatureMask {
+        self.0.iter().fold(SignatureMask::default(), |sets, together| sets.and(together.sets))
+    }
+
     /// Bytes of memory that they take.
     pub(super) fn memory(&self) -> usize {
         self.0.iter().map(|together| together.dfa.memory_usage()).sum()

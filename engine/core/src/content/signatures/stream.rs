@@ -10,6 +10,10 @@ use super::regexes::RegexState;
 use super::{SignatureId, SignatureMask, Signatures};
 use crate::content::inspect::{Finding, Hit, Scanner};
 
+/// Of so many bytes one may be a step of automata, and some more, as long as [`SignatureStream`] is quick.
+const QUICK: u64 = 8;
+const STEPS: u64 = 512;
+
 /// What is kept of a message between two of its pieces.
 #[derive(Debug)]
 pub struct SignatureStream {
@@ -20,6 +24,8 @@ pub struct SignatureStream {
     hits: SignatureMask,
     pub(super) counts: Box<[(u32, Option<Masked>)]>,
     literals: LiteralsState,
+    /// Bytes that have come.
+    bytes: u64,
     regexes: Box<[RegexState]>,
     cards: CardScan,
     ibans: IbanScan,
@@ -33,6 +39,7 @@ impl SignatureStream {
             hits: SignatureMask::default(),
             counts: vec![(0, None); signatures.sets.len()].into(),
             literals: LiteralsState::default(),
+            bytes: 0,
             regexes: signatures.regexes.begin(wanted),
             cards: CardScan::default(),
             ibans: IbanScan::default(),
@@ -45,6 +52,7 @@ impl SignatureStream {
         if self.wanted.is_empty() || bytes.is_empty() {
             return;
         }
+        self.bytes += bytes.len() as u64;
         let Self { signatures, wanted, counts, literals, regexes, cards, ibans, .. } = self;
         let wanted = *wanted;
         signatures.literals.push(literals, wanted, bytes, |id| count(counts, id, None));
@@ -98,8 +106,17 @@ impl SignatureStream {
 
     /// Bytes of memory that it holds beside its own size; the automata are everybody's.
     pub fn memory(&self) -> usize {
-        let Self { signatures: _, wanted: _, hits: _, counts, literals: _, regexes, cards: _, ibans: _ } =
-            self;
+        let Self {
+            signatures: _,
+            wanted: _,
+            hits: _,
+            counts,
+            literals: _,
+            bytes: _,
+            regexes,
+            cards: _,
+            ibans: _,
+        } = self;
         size_of_val(&**counts) + size_of_val(&**regexes)
     }
 }
@@ -117,6 +134,12 @@ impl Scanner for SignatureStream {
 
     fn memory(&self) -> usize {
         Self::memory(self)
+    }
+
+    /// A text made of beginnings of literals is a step of an automaton for each byte, and takes a hundred times as long as another.
+    fn is_quick(&self) -> bool {
+        self.signatures.are_quick(self.wanted)
+            && self.literals.steps().saturating_sub(STEPS) * QUICK <= self.bytes
     }
 }
 

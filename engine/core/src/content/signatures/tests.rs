@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use regex::bytes::RegexBuilder;
 
 use super::*;
+use crate::content::inspect::Scanner as _;
 
 fn set(name: &str) -> SignatureSet {
     SignatureSet { name: name.into(), literals: vec![], regexes: vec![], patterns: vec![], threshold: 1 }
@@ -138,6 +139,26 @@ fn a_threshold_counts_finds_of_a_message_and_the_sample_is_masked() {
     stream.end();
     let (_, hit) = stream.poll_hit().unwrap();
     assert_eq!((hit.count, hit.sample.unwrap().to_string()), (Some(3), "4111**********11".into()));
+}
+
+/// Whatever the pieces, what takes steps of automata is told from what is passed over.
+#[test]
+fn what_is_made_of_beginnings_is_not_quick() {
+    let long = b"we attack at dawn, all of us";
+    let signatures = endless([SignatureSet { literals: vec![long.to_vec()], ..set("a") }]);
+    let all = SignatureId::new(0).into_iter().collect();
+    for (every, is_quick) in [(1, false), (5, false), (50, true)] {
+        for piece in [1, 30, 1000, 16_384] {
+            let mut stream = SignatureStream::new(&signatures, all);
+            let text: Vec<u8> = (0..3000)
+                .flat_map(
+                    |n| if n % every == 0 { *b"we attack at dawn, al" } else { *b"something that it is." },
+                )
+                .collect();
+            text.chunks(piece).for_each(|piece| stream.push(piece));
+            assert_eq!(stream.is_quick(), is_quick, "one of {every}, {piece}");
+        }
+    }
 }
 
 #[test]

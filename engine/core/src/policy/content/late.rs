@@ -9,6 +9,10 @@ const PLACES: usize = 4096;
 /// How long one is remembered.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
+/// A keyed hash of a rule, of what was asked for and of what was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LateKey(pub(super) u64);
+
 /// Verdicts that came late, by a keyed hash of what was asked for and of what was answered. Shared by all workers without a lock.
 #[derive(Debug)]
 pub(super) struct LateVerdicts {

@@ -28,6 +28,7 @@ use edit::CompiledHeaderRule;
 pub use edit::{Direction, FieldEdit, HeaderRule, is_editable};
 pub use index::LastFound;
 use index::{RuleIndex, in_order};
+pub use late::LateKey;
 use late::LateVerdicts;
 pub use limits::{SignatureRules, SizeLimits};
 pub use pattern::{Glob, PatternError, TextPattern};
@@ -406,19 +407,20 @@ impl ContentPolicy {
         self.has_inspections
     }
 
-    /// What is known of content that a rule has looked at, late, by the texts that name it.
-    pub fn was_late(&self, rule: ContentRuleId, names: &[&[u8]], now: Instant) -> bool {
-        self.late.knows(self.late_hash(rule, names), now)
+    /// What stands for the content of these names, where this rule looks at it.
+    pub fn late_key<const N: usize>(&self, rule: ContentRuleId, names: [&[u8]; N]) -> LateKey {
+        let rule = self.name(rule).as_bytes();
+        LateKey(self.lists.keyed_hash(std::iter::once(rule).chain(names)))
     }
 
-    /// A rule has found something in content when most of it had gone on.
-    pub fn note_late(&self, rule: ContentRuleId, names: &[&[u8]], now: Instant) {
-        self.late.note(self.late_hash(rule, names), now);
+    /// The rule has found something in this content, not long ago, when most of it had gone on.
+    pub fn was_late(&self, content: LateKey, now: Instant) -> bool {
+        self.late.knows(content.0, now)
     }
 
-    fn late_hash(&self, rule: ContentRuleId, names: &[&[u8]]) -> u64 {
-        let name = self.name(rule).as_bytes();
-        self.lists.keyed_hash(&[&[name], names].concat())
+    /// The rule has found something in it when most of it had gone on.
+    pub fn note_late(&self, content: LateKey, now: Instant) {
+        self.late.note(content.0, now);
     }
 
     /// The lists that rules ask.

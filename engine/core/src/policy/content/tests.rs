@@ -589,10 +589,11 @@ fn what_was_found_late_is_of_its_rule_and_content() {
     let rules = ["one", "other"].map(|name| ContentRule::new(name, ContentAction::Alert));
     let policy = ContentPolicy::compile(&rules, Arc::default());
     let (one, other, now) = (ContentRuleId(0), ContentRuleId(1), Instant::from_secs(1_000));
-    policy.note_late(one, &[b"a.test", b"/x"], now);
-    assert!(policy.was_late(one, &[b"a.test", b"/x"], now));
-    assert!(!policy.was_late(other, &[b"a.test", b"/x"], now));
-    assert!(!policy.was_late(one, &[b"a.test/", b"x"], now), "other borders");
+    let was_late = |rule, names: [&[u8]; 2]| policy.was_late(policy.late_key(rule, names), now);
+    policy.note_late(policy.late_key(one, [b"a.test", b"/x"]), now);
+    assert!(was_late(one, [b"a.test", b"/x"]));
+    assert!(!was_late(other, [b"a.test", b"/x"]));
+    assert!(!was_late(one, [b"a.test/", b"x"]), "other borders");
 }
 
 /// What is found brings in the first rule that looks for it; those behind have lost, those before may still win.

@@ -1,5 +1,7 @@
 //! All lists of hashes in one set: one look-up says on which of them a file is.
 
+use std::hash::Hasher as _;
+
 use super::table::{HashedTable, Key};
 use super::{ListId, ListMask};
 
@@ -93,13 +95,13 @@ impl DigestSet {
     }
 
     /// Texts with the same bytes and other borders between them have other hashes.
-    pub(super) fn keyed_hash(&self, texts: &[&[u8]]) -> u64 {
-        let mut all = Vec::new();
+    pub(super) fn keyed_hash<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) -> u64 {
+        let mut hasher = self.key.hasher();
         for text in texts {
-            all.extend_from_slice(&(text.len() as u64).to_be_bytes());
-            all.extend_from_slice(text);
+            hasher.write_u64(text.len() as u64);
+            hasher.write(text);
         }
-        self.key.hash(&all)
+        hasher.finish()
     }
 
     pub(super) fn len(&self) -> usize {

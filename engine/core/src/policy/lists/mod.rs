@@ -148,7 +148,7 @@ impl Lists {
     }
 
     /// A hash of texts, with the key of the lists: nobody outside can look for others of the same hash.
-    pub(in crate::policy) fn keyed_hash(&self, texts: &[&[u8]]) -> u64 {
+    pub(in crate::policy) fn keyed_hash<'a>(&self, texts: impl Iterator<Item = &'a [u8]>) -> u64 {
         self.digests.keyed_hash(texts)
     }
 
