@@ -266,7 +266,7 @@ def take_over(lab):
         if not first.alive() or not _answers(lasting) or not _answers(passing):
             raise Failed("it does not wait for what is decrypted")
         second.process.wait_text("wireglass: running", 20)
-        if first.process.popen.wait(5) != 0 or "mbufs balanced" not in first.log.read_text():
+        if first.process.popen.wait(5) != 0 or "mbufs balanced" not in first.log.read_text() or " ERROR " in first.log.read_text():
             raise Failed(f"the first one's end: exit {first.process.returncode}\n{tail(first.log)}")
         if not _is_reset(lasting):
             raise Failed("the one that lasts is not reset")

@@ -25,11 +25,11 @@ it. Of a folder, which must have a `policy.toml`, all files go.
 What happens:
   1. The policy is checked here. If FILE is an engine's configuration, it is checked as that engine would.
   2. All engines load it. If one cannot, the roll-out stops and says why: engine, file, line and key.
-  3. When all have loaded it, it takes effect. New flows use it; existing flows keep their policy until they end.
+  3. When all have loaded it, they all put it in force. New flows use it; existing flows keep their policy until they end.
 
 Next: `wireglass fleet status` shows the generation of each engine, `wireglass policy rollback` goes back.
 
-Exit status: 0 in effect at all engines, or at the canary; 1 stopped, in effect at some engines only, or etcd does not
+Exit status: 0 in force at all engines, or at the canary; 1 stopped, in force at some engines only, or etcd does not
 answer; 2 wrong usage, or faults.";
 
 /// Roll a policy out to all engines of a fleet.
@@ -84,7 +84,7 @@ Example:
 
 The files of the earlier generation get a new number, and are rolled out as by `wireglass policy push`.
 
-Exit status: 0 in effect at all engines, or at the canary; 1 stopped, in effect at some engines only, or etcd does not
+Exit status: 0 in force at all engines, or at the canary; 1 stopped, in force at some engines only, or etcd does not
 answer; 2 wrong usage or configuration.";
 
 /// Roll out the policy of an earlier generation again.

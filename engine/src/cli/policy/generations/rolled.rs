@@ -103,21 +103,23 @@ fn end(view: &View, rollout: &Rollout, file: &FleetFile) -> ExitCode {
         (Phase::Canary, _) => {
             let canary = rollout.canary.as_deref().unwrap_or_default();
             let file = file.config.display();
-            errln!("wireglass: generation {generation} is in force at {} alone", Plain(canary));
-            errln!("wireglass: then: wireglass policy go-on -c {file}, or: wireglass policy stop -c {file}");
+            errln!("wireglass: generation {generation} is in force only at {}", Plain(canary));
+            errln!(
+                "wireglass: next: `wireglass policy go-on -c {file}` for all engines, or `wireglass policy stop -c {file}`"
+            );
             ExitCode::SUCCESS
         }
         (Phase::Force, _) => {
             let standing = standing(view, rollout);
             errln!("wireglass: generation {generation}: {}", sentence(&standing));
             failed(
-                "who does not have it in force tries again; a push or `wireglass policy rollback` replaces it",
+                "engines that do not have it in force keep trying; a new push or `wireglass policy rollback` replaces it",
             )
         }
         (_, Some(fault)) => {
             let (engine, fault) = (Plain(&fault.engine), fault.fault.to_string());
             fault.lines().for_each(|line| errln!("wireglass: {engine}: {}", sentence(line)));
-            failed(&format!("generation {generation} is stopped; what was in force stays so"))
+            failed(&format!("generation {generation} is stopped; the previous policy stays in force"))
         }
         (_, None) => failed(&format!("generation {generation} was stopped by an operator")),
     }
