@@ -1,6 +1,8 @@
 //! The type of a file, by its first bytes: whatever its name is, and whatever its sender calls it.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use super::zip;
 
@@ -10,6 +12,8 @@ const ENOUGH: usize = 1024;
 pub(super) const ENOUGH_OF_CONTAINER: usize = 4096;
 /// Where a tar archive says that it is one.
 const TAR_AT: usize = 257;
+/// What a PDF begins with.
+static PDF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"%PDF-"));
 /// Windows loads no program whose PE header lies beyond this.
 const MAX_PE_OFFSET: u32 = 256 << 20;
 
@@ -110,7 +114,7 @@ impl FileType {
             return Some(kind);
         }
         // What is known first stands, so that nothing that follows makes another type of it.
-        let pdf = memmem::find(&bytes[..bytes.len().min(ENOUGH + 4)], b"%PDF-");
+        let pdf = PDF.find(&bytes[..bytes.len().min(ENOUGH + 4)]);
         let is_tar = bytes.get(TAR_AT..).is_some_and(|rest| rest.starts_with(b"ustar"));
         match pdf {
             Some(at) if at < TAR_AT || !is_tar => Some(Self::Pdf),

@@ -151,7 +151,13 @@ impl SignatureMask {
     }
 
     fn iter(self) -> impl Iterator<Item = SignatureId> {
-        (0..MAX_SETS as u8).map(SignatureId).filter(move |id| self.has(*id))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            // No set has the place behind the last bit.
+            let first = SignatureId::new(left.trailing_zeros() as usize)?;
+            left &= left - 1;
+            Some(first)
+        })
     }
 }
 
