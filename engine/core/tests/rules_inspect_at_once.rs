@@ -43,6 +43,18 @@ fn looking(set: SignatureSet, hold: Option<Hold>, listed: Option<(Arc<Lists>, Ha
     ContentPolicy::compile(&rules, lists).with_signatures(compiled)
 }
 
+/// Of pieces of a body, in turns.
+type Sizes = [usize; 2];
+
+fn pieces(mut body: &[u8], sizes: Sizes) -> impl Iterator<Item = &[u8]> {
+    let mut sizes = sizes.into_iter().cycle();
+    std::iter::from_fn(move || {
+        let (piece, rest) = body.split_at(sizes.next()?.min(body.len()));
+        body = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
 /// How a body comes.
 #[derive(Clone, Copy, Debug)]
 enum Framing {
@@ -58,7 +70,7 @@ fn world(
     policy: ContentPolicy,
     (framing, from): (Framing, End),
     body: &[u8],
-    each: usize,
+    each: Sizes,
     pieces: usize,
 ) -> World {
     let is_http2 = matches!(framing, Framing::Http2);
@@ -84,7 +96,7 @@ fn world(
     world
 }
 
-fn message((framing, from): (Framing, End), body: &[u8], each: usize) -> Vec<u8> {
+fn message((framing, from): (Framing, End), body: &[u8], each: Sizes) -> Vec<u8> {
     let start = if from == Client { "POST /file HTTP/1.1\r\nHost: a" } else { "HTTP/1.1 200 OK" };
     match framing {
         Framing::Length => {
@@ -92,7 +104,7 @@ fn message((framing, from): (Framing, End), body: &[u8], each: usize) -> Vec<u8>
         }
         Framing::Chunks => {
             let mut all = format!("{start}\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes();
-            for chunk in body.chunks(each) {
+            for chunk in pieces(body, each) {
                 all.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
                 all.extend_from_slice(&[chunk, b"\r\n"].concat());
             }
@@ -101,7 +113,7 @@ fn message((framing, from): (Framing, End), body: &[u8], each: usize) -> Vec<u8>
         Framing::Http2 => {
             let fields: &[u8] = if from == Client { b"\x83\x87\x84\x01\x01a" } else { b"\x88" };
             let mut all = frame(HEADERS, 4, 1, fields);
-            body.chunks(each).for_each(|part| all.extend(frame(DATA, 0, 1, part)));
+            pieces(body, each).for_each(|part| all.extend(frame(DATA, 0, 1, part)));
             all.extend(frame(DATA, END_STREAM, 1, b""));
             all
         }
@@ -137,13 +149,19 @@ proptest! {
         len in 0usize..70_000,
         places in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
         cut in 1..LITERAL.len(),
-        each in prop_oneof![1usize..60, 500usize..16_384],
+        is_at_border: bool,
+        each in (prop_oneof![1usize..60, 500usize..16_384], 1usize..1_500).prop_map(Sizes::from),
         pieces in prop_oneof![20usize..200, 900usize..2_000, Just(16_384)],
         (hold, framing, is_request) in (0usize..4, 0usize..3, any::<bool>()),
     ) {
         let mut text = body(len);
         for (n, place) in places.iter().enumerate() {
-            let at = place.index(text.len() + 1);
+            let mut at = place.index(text.len() + 1);
+            if is_at_border {
+                // Some of it is in one piece, the rest in the next.
+                let turn = at - at % (each[0] + each[1]);
+                at = (turn + each[0] + n % 2 * each[1]).saturating_sub(cut).min(text.len());
+            }
             // The first is not all of it.
             let literal = if n == 0 { &LITERAL[..cut] } else { LITERAL };
             text.splice(at..at, literal.iter().copied());
@@ -174,7 +192,7 @@ proptest! {
 
 /// A thread has to say something before anything goes on.
 fn is_asked(policy: ContentPolicy, body: &[u8]) -> bool {
-    let world = world(policy, (Framing::Length, Server), body, 1, 16_384);
+    let world = world(policy, (Framing::Length, Server), body, [1, 1], 16_384);
     assert!(world.alerts.is_empty());
     world.to_client.is_empty()
 }
@@ -213,7 +231,7 @@ fn what_is_made_of_beginnings_is_for_threads_from_then_on() {
         let mut all = Vec::new();
         for (body, is_quick) in [(&body(50_000), true), (&costly, false), (&body(50_000), false)] {
             world.says(Client, b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n");
-            let response = message((Framing::Length, Server), body, 1);
+            let response = message((Framing::Length, Server), body, [1, 1]);
             world.says(Server, &response);
             all.extend_from_slice(&response);
             assert_eq!(world.to_client.len() == all.len(), is_quick);
@@ -222,13 +240,13 @@ fn what_is_made_of_beginnings_is_for_threads_from_then_on() {
         }
         // A literal that has begun here is found by a thread.
         world.says(Client, b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n");
-        world.says(Server, &message((Framing::Length, Server), &[&costly, LITERAL].concat(), 1));
+        world.says(Server, &message((Framing::Length, Server), &[&costly, LITERAL].concat(), [1, 1]));
         world.answer_all();
         assert_eq!(world.alerts.len(), 1);
     }
     let text = [&costly[..16_384], LITERAL, &costly].concat();
     let mut world =
-        world(looking(codes(), Some(Hold::All), None), (Framing::Length, Server), &text, 1, 16_384);
+        world(looking(codes(), Some(Hold::All), None), (Framing::Length, Server), &text, [1, 1], 16_384);
     assert!(world.to_client.is_empty() && world.alerts.is_empty());
     world.answer_all();
     assert!(world.alerts.len() == 1 && world.text().starts_with("HTTP/1.1 403 "));
