@@ -80,12 +80,17 @@ fn sockets() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap()
 }
 
-/// A signer in a thread.
+/// A signer in a thread, which has read its keys.
 fn served(place: &Place) -> (SignerClient, JoinHandle<std::io::Result<()>>) {
     let (ours, theirs) = sockets();
     let file = place.path("wire.toml");
     let thread = thread::spawn(move || serve(theirs, || Place::load(&file), || Ok(String::new()), || ()));
-    (SignerClient::listen_to(ours).unwrap(), thread)
+    let client = SignerClient::listen_to(ours).unwrap();
+    while client.handle().counters().starts() == 0 {
+        assert!(!thread.is_finished(), "it reads its keys");
+        thread::sleep(Duration::from_millis(1));
+    }
+    (client, thread)
 }
 
 #[test]

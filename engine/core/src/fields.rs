@@ -117,17 +117,26 @@ pub(crate) fn is_name(name: &[u8], known: &str) -> bool {
     match (name.last_chunk(), known.last_chunk()) {
         (Some(last), Some(known_last)) => {
             let words = name.as_chunks().0.iter().zip(known.as_chunks().0);
-            words.chain([(last, known_last)]).all(|(name, known)| lower_case(*name) == lower_case(*known))
+            words.chain([(last, known_last)]).all(|(name, known)| is_word(*name, *known))
         }
         _ => name.eq_ignore_ascii_case(known),
     }
 }
 
-/// Eight bytes with letters of ASCII in lower case.
-fn lower_case(bytes: [u8; 8]) -> u64 {
-    const EACH: u64 = u64::MAX / 0xff;
+/// Eight bytes are the same but for case. Most words differ in more, or in nothing.
+fn is_word(one: [u8; 8], other: [u8; 8]) -> bool {
+    const CASE: u64 = 0x20 * EACH;
+    let (one, other) = (u64::from_le_bytes(one), u64::from_le_bytes(other));
+    let differs = one ^ other;
+    differs == 0 || (differs & !CASE == 0 && lower_case(one) == lower_case(other))
+}
+
+/// One in each byte of a word.
+const EACH: u64 = u64::MAX / 0xff;
+
+/// Letters of ASCII in lower case.
+fn lower_case(word: u64) -> u64 {
     const HIGH: u64 = 0x80 * EACH;
-    let word = u64::from_le_bytes(bytes);
     // The highest bit of each byte: it is at least so large. What is not ASCII has none.
     let low = word & !HIGH;
     let from_a = low + (0x80 - u64::from(b'A')) * EACH;
@@ -178,7 +187,7 @@ mod tests {
     #[test]
     fn names_are_compared_without_case() {
         for byte in 0..=255 {
-            let word = lower_case([byte, b'A', byte, b'Z', 0, 0xff, byte, b'@']).to_le_bytes();
+            let word = lower_case(u64::from_le_bytes([byte, b'A', byte, b'Z', 0, 0xff, byte, b'@'])).to_le_bytes();
             let low = byte.to_ascii_lowercase();
             assert_eq!(word, [low, b'a', low, b'z', 0, 0xff, low, b'@'], "{byte:#x}");
         }

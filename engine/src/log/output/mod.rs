@@ -103,7 +103,7 @@ pub(super) struct NotReopened {
 /// Tries whether a destination can be opened; makes a file that is missing.
 ///
 /// # Errors
-/// As [`open`] has them.
+/// A file cannot be opened.
 pub fn rehearse(destination: &Destination) -> io::Result<()> {
     open(destination).map(drop)
 }
