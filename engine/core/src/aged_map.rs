@@ -29,14 +29,7 @@ impl<K: Eq, V> AgedMap<K, V> {
         let (mut index, mut slots) = (HashTable::new(), Vec::new());
         let _ = index.try_reserve(capacity as usize, |_| 0);
         let _ = slots.try_reserve_exact(capacity as usize);
-        Self {
-            index,
-            slots,
-            free: NONE,
-            oldest: NONE,
-            youngest: NONE,
-            capacity,
-        }
+        Self { index, slots, free: NONE, oldest: NONE, youngest: NONE, capacity }
     }
 
     /// Entries in the map.

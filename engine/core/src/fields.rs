@@ -187,7 +187,8 @@ mod tests {
     #[test]
     fn names_are_compared_without_case() {
         for byte in 0..=255 {
-            let word = lower_case(u64::from_le_bytes([byte, b'A', byte, b'Z', 0, 0xff, byte, b'@'])).to_le_bytes();
+            let word =
+                lower_case(u64::from_le_bytes([byte, b'A', byte, b'Z', 0, 0xff, byte, b'@'])).to_le_bytes();
             let low = byte.to_ascii_lowercase();
             assert_eq!(word, [low, b'a', low, b'z', 0, 0xff, low, b'@'], "{byte:#x}");
         }
