@@ -116,8 +116,8 @@ pub(crate) fn is_name(name: &[u8], known: &str) -> bool {
     }
     match (name.last_chunk(), known.last_chunk()) {
         (Some(last), Some(known_last)) => {
-            let words = name.as_chunks().0.iter().zip(known.as_chunks().0);
-            words.chain([(last, known_last)]).all(|(name, known)| is_word(*name, *known))
+            let mut words = name.as_chunks().0.iter().zip(known.as_chunks().0);
+            is_word(*last, *known_last) && words.all(|(name, known)| is_word(*name, *known))
         }
         _ => name.eq_ignore_ascii_case(known),
     }

@@ -157,18 +157,20 @@ enum Field {
 
 impl Field {
     fn named(name: &[u8]) -> Self {
+        // As most write them: then it is one comparison.
         const NAMES: [(&str, Field); 9] = [
-            ("connection", Field::Connection),
-            ("content-length", Field::ContentLength),
-            ("content-type", Field::ContentType),
-            ("host", Field::Host),
-            ("location", Field::Location),
-            ("referer", Field::Referer),
-            ("transfer-encoding", Field::TransferEncoding),
-            ("upgrade", Field::Upgrade),
-            ("user-agent", Field::UserAgent),
+            ("Connection", Field::Connection),
+            ("Content-Length", Field::ContentLength),
+            ("Content-Type", Field::ContentType),
+            ("Host", Field::Host),
+            ("Location", Field::Location),
+            ("Referer", Field::Referer),
+            ("Transfer-Encoding", Field::TransferEncoding),
+            ("Upgrade", Field::Upgrade),
+            ("User-Agent", Field::UserAgent),
         ];
-        let known = NAMES.iter().find(|(known, _)| fields::is_name(name, known));
+        let is_named = |known: &str| name == known.as_bytes() || fields::is_name(name, known);
+        let known = NAMES.iter().find(|(known, _)| is_named(known));
         known.map_or(Self::Other, |&(_, field)| field)
     }
 
