@@ -14,10 +14,10 @@ mod http2_frames;
 use http2_frames::*;
 use inspecting::{Threads, World, lists};
 use proptest::prelude::*;
-use wireglass_core::content::{DataPattern, SignatureSet, Signatures};
+use wireglass_core::content::{DataPattern, FileType, SignatureSet, Signatures};
 use wireglass_core::end::End::{self, Client, Server};
 use wireglass_core::policy::{
-    ContentAction, ContentPolicy, ContentRule, Direction, HashLists, Hold, Inspect, Lists,
+    ContentAction, ContentPolicy, ContentRule, Direction, HashLists, Hold, Inspect, Lists, Respond,
 };
 
 const HOLDS: [Option<Hold>; 4] = [None, Some(Hold::None), Some(Hold::Tail), Some(Hold::All)];
@@ -250,4 +250,28 @@ fn what_is_made_of_beginnings_is_for_threads_from_then_on() {
     assert!(world.to_client.is_empty() && world.alerts.is_empty());
     world.answer_all();
     assert!(world.alerts.len() == 1 && world.text().starts_with("HTTP/1.1 403 "));
+}
+
+/// As long as its type decides on the rule, a body is for threads. What has come by then may be too much for the worker to look at in one go.
+#[test]
+fn what_has_piled_up_is_for_threads() {
+    let compiled = Arc::new(Signatures::compile(&[codes()]).unwrap());
+    let signatures = compiled.id("codes").into_iter().collect();
+    let inspect = Inspect { signatures, hold: Some(Hold::All), ..Inspect::default() };
+    let mut rules = [
+        ContentRule::new("programs", ContentAction::Block(Respond::Page)),
+        ContentRule::new("all", ContentAction::Inspect(inspect)),
+    ];
+    rules.iter_mut().for_each(|rule| rule.direction = Some(Direction::Request));
+    rules[0].file_type = FileType::named("executable");
+    for (len, is_much) in [(20_000, false), (200_000, true)] {
+        let policy = ContentPolicy::compile(&rules, Arc::default()).with_signatures(Arc::clone(&compiled));
+        let (way, text) = ((Framing::Length, Client), body(len));
+        let mut world = world(policy, way, &text, [1, 1], 16_384);
+        assert!(world.to_server.is_empty(), "its type is not known");
+        world.answer_one();
+        assert_eq!(world.to_server.is_empty(), is_much, "{len}");
+        world.answer_all();
+        assert!(world.to_server == message(way, &text, [1, 1]) && world.alerts.is_empty());
+    }
 }

@@ -23,6 +23,8 @@ use crate::reason::Reason;
 const TAIL: u64 = 16 * 1024;
 /// Fewer octets are put together before anybody looks at them.
 const MUCH: usize = 1024;
+/// More octets that have piled up are for threads: whoever has made them of beginnings of literals would keep the worker for milliseconds.
+const TOO_MUCH: usize = 32 * 1024;
 /// Octets that wait for a thread with `hold = "tail"` at most, beside the tail: then the sender's window closes.
 const MAX_LAG: u64 = 256 * 1024;
 
@@ -225,7 +227,9 @@ impl Inspection {
             return None;
         }
         let todo = std::mem::take(&mut self.todo);
-        if let Some(said) = self.look(&todo.pieces, here) {
+        if todo.len <= TOO_MUCH
+            && let Some(said) = self.look(&todo.pieces, here)
+        {
             return Some(said);
         }
         let Some(scan) = self.scan.take() else {
