@@ -166,6 +166,35 @@ fn events_of_several_rings_come_by_their_time() {
 }
 
 #[test]
+fn a_transaction_that_was_read_gives_its_memory_back_to_whoever_put_it_in() {
+    let (log, receiver) = ring(8);
+    let other = log.with_own_ring();
+    let place = |event: &Event| match event {
+        Event::Http(_, transaction) => std::ptr::from_ref(&**transaction),
+        _ => std::ptr::null(),
+    };
+    let mut event = http(1);
+    let at = place(&event);
+    log.push(event);
+    assert!(log.take_back().is_none(), "it waits");
+    assert_eq!(receiver.read(place), Some(at));
+    assert!(other.take_back().is_none(), "of another ring");
+    assert_eq!(log.take_back().map(|transaction| std::ptr::from_ref(&*transaction)), Some(at));
+    assert!(log.take_back().is_none());
+    // What is large, or no transaction, is freed.
+    event = http(2);
+    if let Event::Http(_, transaction) = &mut event {
+        transaction.url = Some("x".repeat(2000).into());
+    }
+    for event in [event, flow(3)] {
+        log.push(event);
+        assert!(receiver.read(|_| ()).is_some());
+        assert!(log.take_back().is_none());
+    }
+    assert!(receiver.read(|_| ()).is_none());
+}
+
+#[test]
 fn lines_reach_the_file_within_a_second_or_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("eve.json");

@@ -94,7 +94,7 @@ fn metrics() -> Arc<Metrics> {
     metrics.set_log(sender.counters().expect("counters"));
     let caches = Arc::<TlsCaches>::default();
     caches.server_session.hit();
-    caches.server_session.set_evictions(3);
+    caches.server_session.count_evictions(3);
     caches.verification_time.observe(80_000);
     metrics.set_tls(caches);
     metrics.set_records(RecordLibraries::all(Provider::default()));

@@ -25,9 +25,11 @@ impl CacheCounters {
         self.misses.fetch_add(1, Relaxed);
     }
 
-    /// Says how many entries were dropped for want of room since the start.
-    pub fn set_evictions(&self, evictions: u64) {
-        self.evictions.store(evictions, Relaxed);
+    /// So many entries were dropped for want of room.
+    pub fn count_evictions(&self, evictions: u64) {
+        if evictions > 0 {
+            self.evictions.fetch_add(evictions, Relaxed);
+        }
     }
 
     /// Hits, misses and evictions since the start.

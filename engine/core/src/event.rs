@@ -3,6 +3,7 @@
 mod file;
 mod http;
 mod size;
+mod spare;
 mod worker;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use crate::tls::{ServerFacts, ServerUnread};
 
 pub use file::FileEvent;
 pub use http::{Ambiguities, ContentVerdict, HttpEvent, Text};
+pub(crate) use spare::text;
 pub use worker::{FailureOutcome, WorkerEvent, WorkerFailure};
 
 /// Microseconds since the Unix epoch.

@@ -12,7 +12,7 @@ pub struct Generations<K, V> {
     old: BTreeMap<K, V>,
     /// Most entries of one generation.
     generation: usize,
-    /// Entries dropped for want of room, since the start.
+    /// Entries dropped for want of room that nobody has counted yet.
     evicted: u64,
 }
 
@@ -46,9 +46,9 @@ impl<K: Ord, V> Generations<K, V> {
         self.young.remove(key).or_else(|| self.old.remove(key))
     }
 
-    /// Entries dropped for want of room, since the start.
-    pub fn evicted(&self) -> u64 {
-        self.evicted
+    /// Entries dropped for want of room since this was asked last.
+    pub fn take_evicted(&mut self) -> u64 {
+        std::mem::take(&mut self.evicted)
     }
 
     fn make_room(&mut self) {
@@ -73,7 +73,8 @@ mod tests {
         }
         assert_eq!(map.find(&50), None);
         assert_eq!(map.find(&99), Some(&mut 99));
-        assert_eq!(map.evicted(), 100 - (map.young.len() + map.old.len()) as u64);
+        let kept = (map.young.len() + map.old.len()) as u64;
+        assert_eq!([map.take_evicted(), map.take_evicted()], [100 - kept, 0]);
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub mod port;
 pub mod quic;
 pub mod reason;
 pub mod reassembly;
+mod shards;
 pub mod starttls;
 pub mod timer_wheel;
 pub mod tls;

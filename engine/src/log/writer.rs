@@ -112,9 +112,8 @@ fn run(sink: &mut Sink, receiver: &LogReceiver, stats: Option<&StatsSource>, con
         // from its turn. At the stop they have ended, and all that is there is written.
         let mut taken = 0;
         while (stopping || taken < receiver.capacity())
-            && let Some(event) = receiver.pop()
+            && receiver.read(|event| sink.line(counters, |buffer| eve::write_event(buffer, event))).is_some()
         {
-            sink.line(counters, |buffer| eve::write_event(buffer, &event));
             taken += 1;
         }
         let now = Instant::now();

@@ -30,7 +30,11 @@ impl EventLog {
     pub(super) fn tell(&mut self, now: Instant, event: Event) {
         self.count(&event);
         if self.summary.admits(now, &event) {
+            let is_exchange = matches!(event, Event::Http(..));
             self.log.push(event);
+            if is_exchange && let Some(spent) = self.log.take_back() {
+                spent.give_back();
+            }
         } else {
             self.counters.events_summed.inc();
         }

@@ -353,7 +353,13 @@ impl Http1 {
         let start = head.at;
         let result = match from {
             End::Client => self.request(head, end, transactions, borders),
-            End::Server => self.response(head, end, transactions, borders),
+            End::Server => {
+                let framing = head.framing();
+                let mut said = head.event;
+                let result = self.response((start, framing), &mut said, end, transactions, borders);
+                said.give_back();
+                result
+            }
         };
         // The head itself was read where it opens a tunnel.
         result
@@ -401,13 +407,12 @@ impl Http1 {
 
     fn response(
         &mut self,
-        head: Head,
+        (at, framing): (u64, Framing),
+        said: &mut HttpEvent,
         end: u64,
         transactions: &mut Transactions,
         borders: &mut Teller<'_>,
     ) -> Result<(), InspectorOff> {
-        let (at, framing) = (head.at, head.framing());
-        let mut said = head.event;
         let status = said.status.unwrap_or_default();
         let first = self.open.front().map(|exchange| (exchange.kind, exchange.transaction.event.tx_id));
         // RFC 9110, 15.2: interim responses come before the real one; 101 is a last one, but to a client that has not asked.
@@ -416,7 +421,7 @@ impl Http1 {
         let what = if interim { HeadKind::Interim } else { HeadKind::Response };
         if interim && status != 101 {
             let tx_id = first.map(|(_, tx_id)| tx_id);
-            head_ends(End::Server, end, what, tx_id, &mut said, borders);
+            head_ends(End::Server, end, what, tx_id, said, borders);
             return Ok(());
         }
         if first.is_none() {
@@ -424,10 +429,9 @@ impl Http1 {
             if status != 408 {
                 said.ambiguous.insert(Ambiguity::ResponseWithoutRequest);
             }
-            let event =
-                HttpEvent { protocol: said.protocol, tx_id: transactions.number(), ..HttpEvent::default() };
-            let transaction = transactions.open(Box::new(event));
-            self.open.push_back(Exchange { transaction, kind: Kind::Other });
+            let mut event = HttpEvent::begin(said.protocol);
+            event.tx_id = transactions.number();
+            self.open.push_back(Exchange { transaction: transactions.open(event), kind: Kind::Other });
         }
         if interim {
             said.ambiguous.insert(Ambiguity::UpgradeUnasked);
@@ -439,11 +443,11 @@ impl Http1 {
         }
         let is_strict = self.strictness == Strictness::Rules;
         if is_strict {
-            swap_request(event, &mut said);
+            event.swap_request(said);
         }
-        head_ends(End::Server, end, what, Some(event.tx_id), &mut said, borders);
+        head_ends(End::Server, end, what, Some(event.tx_id), said, borders);
         if is_strict {
-            swap_request(event, &mut said);
+            event.swap_request(said);
         }
         event.ambiguous = event.ambiguous.and(said.ambiguous);
         event.status = said.status;
@@ -455,8 +459,8 @@ impl Http1 {
         }
         self.halves.server.tx_id = Some(event.tx_id);
         if !event.shortened {
-            event.content_type = said.content_type;
-            event.redirect = said.redirect.filter(|_| (300..400).contains(&status));
+            event.content_type = said.content_type.take();
+            event.redirect = said.redirect.take_if(|_| (300..400).contains(&status));
         }
         transactions.changed(transaction);
         // What follows is another protocol. The transaction itself is complete.
@@ -528,8 +532,9 @@ impl Http1 {
         let Some(kind) = self.crowd.pop_front() else { return };
         // Nothing else was numbered since the crowd began.
         let tx_id = transactions.next_number() - 1 - self.crowd.len() as u64;
-        let event = HttpEvent { tx_id, protocol: "HTTP/1.1", shortened: true, ..HttpEvent::default() };
-        self.open.push_back(Exchange { transaction: transactions.open(Box::new(event)), kind });
+        let mut event = HttpEvent::begin("HTTP/1.1");
+        (event.tx_id, event.shortened) = (tx_id, true);
+        self.open.push_back(Exchange { transaction: transactions.open(event), kind });
     }
 
     /// Takes one step through a chunked body.
@@ -622,16 +627,6 @@ fn tell_request_line(parts: &RequestLine<'_>, borders: &mut Teller<'_>) {
     for (name, value) in [(&b":method"[..], parts.method), (b":path", parts.target)] {
         borders.field(End::Client, 0, Field { name, value, never_indexed: false });
     }
-}
-
-/// Lends a response what is known of its request, and takes it back.
-fn swap_request(request: &mut HttpEvent, response: &mut HttpEvent) {
-    let swap = std::mem::swap;
-    swap(&mut request.hostname, &mut response.hostname);
-    swap(&mut request.url, &mut response.url);
-    swap(&mut request.user_agent, &mut response.user_agent);
-    swap(&mut request.referer, &mut response.referer);
-    swap(&mut request.method, &mut response.method);
 }
 
 fn head_ends(

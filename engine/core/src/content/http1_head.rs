@@ -157,20 +157,17 @@ enum Field {
 
 impl Field {
     fn named(name: &[u8]) -> Self {
-        // As most write them: then it is one comparison.
-        const NAMES: [(&str, Field); 9] = [
-            ("Connection", Field::Connection),
-            ("Content-Length", Field::ContentLength),
-            ("Content-Type", Field::ContentType),
-            ("Host", Field::Host),
-            ("Location", Field::Location),
-            ("Referer", Field::Referer),
-            ("Transfer-Encoding", Field::TransferEncoding),
-            ("Upgrade", Field::Upgrade),
-            ("User-Agent", Field::UserAgent),
-        ];
-        let is_named = |known: &str| name == known.as_bytes() || fields::is_name(name, known);
-        let known = NAMES.iter().find(|(known, _)| is_named(known));
+        let of_length: &[(&str, Self)] = match name.len() {
+            4 => &[("Host", Self::Host)],
+            7 => &[("Referer", Self::Referer), ("Upgrade", Self::Upgrade)],
+            8 => &[("Location", Self::Location)],
+            10 => &[("User-Agent", Self::UserAgent), ("Connection", Self::Connection)],
+            12 => &[("Content-Type", Self::ContentType)],
+            14 => &[("Content-Length", Self::ContentLength)],
+            17 => &[("Transfer-Encoding", Self::TransferEncoding)],
+            _ => &[],
+        };
+        let known = of_length.iter().find(|(known, _)| fields::is_name(name, known));
         known.map_or(Self::Other, |&(_, field)| field)
     }
 
@@ -287,7 +284,7 @@ impl<'a> RequestLine<'a> {
 impl Head {
     fn new(at: u64, line: &Line<'_>, http10: bool, strictness: Strictness) -> Self {
         let protocol = if http10 { "HTTP/1.0" } else { "HTTP/1.1" };
-        let mut event = Box::new(HttpEvent { protocol, ..HttpEvent::default() });
+        let mut event = HttpEvent::begin(protocol);
         if line.bare_cr {
             event.ambiguous.insert(Ambiguity::BareCr);
         }

@@ -380,13 +380,16 @@ impl Http2 {
         let tx_id = self.tx_id(stream);
         event.tx_id = tx_id.unwrap_or_default();
         let responds = kind == HeadKind::Response;
-        if self.keeps_fields
-            && responds
-            && let Some(transaction) = self.streams.get(&stream)
-        {
-            event = with_request(&transaction.event, event);
+        let with_request = self.keeps_fields && responds;
+        if with_request && let Some(Transaction { event: request, .. }) = self.streams.get_mut(&stream) {
+            request.swap_request(&mut event);
+            (event.verdict, event.rule) = (request.verdict, request.rule.clone());
+            event.shortened = request.shortened;
         }
         self.head_ends(from, stream, kind, tx_id, &mut event, borders);
+        if with_request && let Some(Transaction { event: request, .. }) = self.streams.get_mut(&stream) {
+            request.swap_request(&mut event);
+        }
         if end_stream || to.promised.is_some() {
             self.tell(from, stream, What::MessageEnds, borders);
         }
@@ -397,9 +400,9 @@ impl Http2 {
         {
             transaction.event.status = event.status;
             if !transaction.event.shortened {
-                transaction.event.content_type = event.content_type;
+                transaction.event.content_type = event.content_type.take();
                 let redirects = event.status.is_some_and(|status| (300..400).contains(&status));
-                transaction.event.redirect = event.redirect.filter(|_| redirects);
+                transaction.event.redirect = event.redirect.take_if(|_| redirects);
             }
             transactions.changed(transaction);
         } else if responds && let Some(small) = self.crowd.get_mut(&stream) {
@@ -411,6 +414,7 @@ impl Http2 {
             (transaction.event.verdict, transaction.event.rule) = (verdict, rule);
             event.ambiguous.iter().for_each(|what| transaction.event.ambiguous.insert(what));
         }
+        event.give_back();
         let is_over = verdict == Some(ContentVerdict::Blocked) || end_stream && from == End::Server;
         if is_over { self.stream_ended(stream, transactions) } else { Ok(()) }
     }
@@ -421,7 +425,7 @@ impl Http2 {
         from: End,
         stream: u32,
         end_stream: bool,
-        mut event: HttpEvent,
+        mut event: Box<HttpEvent>,
         transactions: &mut Transactions,
         borders: &mut Teller<'_>,
     ) -> Result<(), InspectorOff> {
@@ -444,7 +448,7 @@ impl Http2 {
         }
         if event.verdict == Some(ContentVerdict::Blocked) {
             // It is over before it has begun.
-            let transaction = transactions.open(Box::new(event));
+            let transaction = transactions.open(event);
             return transactions.close(transaction);
         }
         if crowded {
@@ -455,7 +459,7 @@ impl Http2 {
             // A request's own content type and the like are not what the log means by these.
             (event.content_type, event.redirect, event.status) = (None, None, None);
         }
-        self.streams.insert(stream, transactions.open(Box::new(event)));
+        self.streams.insert(stream, transactions.open(event));
         Ok(())
     }
 
@@ -480,8 +484,8 @@ impl Http2 {
         stream: u32,
         block: &[u8],
         borders: &mut Teller<'_>,
-    ) -> Result<HttpEvent, InspectorOff> {
-        let mut event = HttpEvent { protocol: "HTTP/2", ..HttpEvent::default() };
+    ) -> Result<Box<HttpEvent>, InspectorOff> {
+        let mut event = HttpEvent::begin("HTTP/2");
         let (mut host, keeps_fields) = (None, self.keeps_fields);
         let result = self.halves[from].hpack.decode(block, |known, field| {
             let value = field.value;
@@ -509,7 +513,7 @@ impl Http2 {
             HpackError::BlockTooBig => InspectorOff::HeaderTooBig,
         })?;
         // RFC 9113, 8.3.1: the pseudo-field wins.
-        event.hostname = event.hostname.or(host);
+        event.hostname = event.hostname.take().or(host);
         Ok(event)
     }
 
@@ -598,10 +602,4 @@ impl Http2 {
         refused.sort_unstable();
         Ok(refused)
     }
-}
-
-/// A response with what is known of its request.
-fn with_request(request: &HttpEvent, response: HttpEvent) -> HttpEvent {
-    let HttpEvent { status, content_type, redirect, ambiguous, .. } = response;
-    HttpEvent { status, content_type, redirect, ambiguous, ..request.clone() }
 }

@@ -1,7 +1,7 @@
 //! Strings for the log, cut to size.
 
-use crate::event::Text;
-use crate::fields::text;
+use crate::event::{self, Text};
+use crate::fields;
 
 /// Longest request target, referrer or redirect that is kept.
 pub(super) const MAX_URL: usize = 4096;
@@ -14,14 +14,14 @@ pub(super) const MAX_METHOD: usize = 64;
 pub(super) fn clip(bytes: &[u8], max: usize) -> Text {
     let bytes = &bytes[..bytes.len().min(max)];
     if let Ok(text) = str::from_utf8(bytes) {
-        return text.into();
+        return event::text(text);
     }
-    let text = text(bytes);
+    let text = fields::text(bytes);
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].into()
+    event::text(&text[..end])
 }
 
 /// The host of `Host` or `:authority`: without the port, as Suricata logs it.

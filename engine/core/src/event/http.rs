@@ -71,6 +71,21 @@ impl HttpEvent {
         texts.iter().map(|text| held(text)).sum()
     }
 
+    pub(super) fn texts_mut(&mut self) -> [&mut Option<Text>; 7] {
+        let Self { hostname, url, user_agent, content_type, referer, method, redirect, .. } = self;
+        [hostname, url, user_agent, content_type, referer, method, redirect]
+    }
+
+    /// Lends a response what is known of this request, and takes it back.
+    pub(crate) fn swap_request(&mut self, response: &mut Self) {
+        let swap = std::mem::swap;
+        swap(&mut self.hostname, &mut response.hostname);
+        swap(&mut self.url, &mut response.url);
+        swap(&mut self.user_agent, &mut response.user_agent);
+        swap(&mut self.referer, &mut response.referer);
+        swap(&mut self.method, &mut response.method);
+    }
+
     /// Leaves its texts out.
     pub(crate) fn shorten(&mut self) {
         let Self { tx_id, protocol, status, length, ambiguous, verdict, .. } = *self;

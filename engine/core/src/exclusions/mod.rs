@@ -23,19 +23,15 @@ pub use self::entry::{Cause, Client, Clients, Contact, Exclusion, MAX_NAME, Offe
 use self::witnesses::{Testimony, Witnesses};
 use crate::aged_map::AgedMap;
 use crate::foreign::{Foreign, MOST_ENGINES};
-use crate::lock::Lock;
 use crate::packet::KeyHasher;
+use crate::shards::{SHARDS, Shards};
 
 /// How long a server is remembered unless asked otherwise, in seconds: half a day.
 pub const DEFAULT_LIFETIME: u64 = 12 * 3600;
 /// How long failures are counted that are not enough yet, in seconds.
 const SUSPICION: u64 = 3600;
-/// Entries are behind as many locks, by server: what one lock guards is little to list.
-const SHARDS: usize = 16;
-/// Entries of a shard.
-const EACH: u32 = 256;
-/// Entries of this engine's own in all; the oldest gives way.
-pub const CAPACITY: usize = SHARDS * EACH as usize;
+/// Entries of this engine's own in all; the oldest of a shard gives way. What one shard has is little to list.
+pub const CAPACITY: usize = 4096;
 /// Words of one other engine in a shard; in all, it has some 16 times as many.
 const EACH_ENGINE: usize = 64;
 /// Most that [`Exclusions::list`] has: this engine's own, and those of all others.
@@ -92,7 +88,7 @@ pub struct Exclusions {
     hasher: KeyHasher,
     /// Entries by the hash of their server. No worker takes a lock for a server that is not in it.
     filter: Box<[AtomicU16]>,
-    shards: [Lock<Shard>; SHARDS],
+    shards: Shards<Shard>,
     accepted: Accepted,
     entries: AtomicUsize,
     evicted: AtomicU64,
@@ -112,8 +108,9 @@ impl Exclusions {
         Self {
             hasher: KeyHasher::new(secret),
             filter: std::iter::repeat_with(AtomicU16::default).take(FILTER).collect(),
-            shards: std::array::from_fn(|_| {
-                Lock::new(Shard { own: AgedMap::new(EACH), foreign: Foreign::new(EACH_ENGINE) })
+            shards: Shards::new(CAPACITY, |entries| Shard {
+                own: AgedMap::new(entries as u32),
+                foreign: Foreign::new(EACH_ENGINE),
             }),
             accepted: Accepted::default(),
             entries: AtomicUsize::new(0),
@@ -228,8 +225,7 @@ impl Exclusions {
     /// would have run out. Returns how many.
     pub fn remove(&self, now: u64, is_meant: impl Fn(&Exclusion) -> bool) -> usize {
         let (mut own, mut foreign) = (0, 0);
-        for shard in &self.shards {
-            let mut shard = shard.lock();
+        for mut shard in self.shards.iter() {
             let meant: Vec<_> = shard
                 .own
                 .iter()
@@ -249,8 +245,7 @@ impl Exclusions {
     /// Those of this engine that hold at `now`, in seconds since the Unix epoch.
     pub fn own(&self, now: u64) -> Vec<Exclusion> {
         let mut all = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock();
+        for shard in self.shards.iter() {
             let holding = shard.own.iter().filter(|(_, entry)| entry.holds(now));
             all.extend(holding.map(|(key, entry)| exclusion(key, entry)));
         }
@@ -260,8 +255,8 @@ impl Exclusions {
     /// Those, and what other engines have learned. What both have learned is in it for each of both.
     pub fn list(&self, now: u64) -> Vec<Exclusion> {
         let mut all = self.own(now);
-        for shard in &self.shards {
-            all.extend(shard.lock().foreign.list(now).map(|known| imported::exclusion(&known)));
+        for shard in self.shards.iter() {
+            all.extend(shard.foreign.list(now).map(|known| imported::exclusion(&known)));
         }
         all
     }
@@ -271,7 +266,6 @@ impl Exclusions {
         self.shards
             .iter()
             .map(|shard| {
-                let shard = shard.lock();
                 let own = shard.own.iter().filter(|(_, entry)| entry.holds(now)).count();
                 own + shard.foreign.list(now).count()
             })
@@ -301,7 +295,7 @@ impl Exclusions {
     }
 
     fn shard(&self, hash: u64) -> impl std::ops::DerefMut<Target = Shard> {
-        self.shards[(hash >> 32) as usize % SHARDS].lock()
+        self.shards.of(hash >> 32)
     }
 
     /// Within a shard: many clients of one server are many entries.

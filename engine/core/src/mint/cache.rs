@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! leaves of this thread ──► those of all threads ──► whoever mints it now ──► mint it
-//!        no lock                 one lock               waited for
+//!        no lock              a lock's short time         waited for
 //! ```
 #![expect(clippy::disallowed_types, reason = "what a thread has at hand costs it no lock")]
 
@@ -19,6 +19,7 @@ use crate::event::MintedBy;
 use crate::generations::Generations;
 use crate::lock::Lock;
 use crate::reason::Reason;
+use crate::shards::Shards;
 use crate::x509::KeyType;
 
 /// Leaves that all threads share: some 2 KB each.
@@ -105,7 +106,7 @@ struct Shared {
 /// The leaves of all threads.
 pub(super) struct Cache {
     id: u64,
-    shared: Lock<Shared>,
+    shared: Shards<Shared>,
     counters: Arc<TlsCaches>,
 }
 
@@ -113,7 +114,10 @@ impl Cache {
     pub(super) fn new(counters: Arc<TlsCaches>) -> Self {
         Self {
             id: CACHES.fetch_add(1, Ordering::Relaxed),
-            shared: Lock::new(Shared { kept: Generations::new(SHARED), mintings: BTreeMap::new() }),
+            shared: Shards::new(SHARED, |leaves| Shared {
+                kept: Generations::new(leaves),
+                mintings: BTreeMap::new(),
+            }),
             counters,
         }
     }
@@ -130,7 +134,7 @@ impl Cache {
             return Ok(leaf);
         }
         let flight = {
-            let mut shared = self.shared.lock();
+            let mut shared = self.shared.of_digest(&key.original);
             if let Some(kept) = shared.kept.find(&key)
                 && let Some(leaf) = kept.fresh(now)
             {
@@ -154,14 +158,14 @@ impl Cache {
         if let Some(nanos) = self.counters.since(began).filter(|_| minted.is_ok()) {
             self.counters.minting_time.observe(nanos);
         }
-        let mut shared = self.shared.lock();
+        let mut shared = self.shared.of_digest(&key.original);
         if let Ok(leaf) = &minted {
             *landed = Some(Arc::clone(leaf));
             let expires = leaf.not_after();
             self.counters.set_leaf_not_after(expires);
             let fresh_until = if expires > now { expires } else { now.saturating_add(KEEP_EXPIRED) };
             shared.kept.insert(key, Kept { leaf: Arc::clone(leaf), fresh_until });
-            self.counters.leaf.set_evictions(shared.kept.evicted());
+            self.counters.leaf.count_evictions(shared.kept.take_evicted());
         }
         if shared.mintings.get(&key).is_some_and(|known| Arc::ptr_eq(known, &flight)) {
             shared.mintings.remove(&key);
@@ -248,7 +252,7 @@ mod tests {
         });
         assert_eq!(minted.load(Ordering::Relaxed), 1);
         assert_eq!(cache.counters.leaf.values(), [7, 1, 0]);
-        assert!(cache.shared.lock().mintings.is_empty());
+        assert!(cache.shared.iter().all(|shared| shared.mintings.is_empty()));
     }
 
     #[test]
@@ -271,7 +275,7 @@ mod tests {
         });
         assert_eq!(results.iter().filter(|ok| !**ok).count(), 1, "only the first: {results:?}");
         assert_eq!(tries.load(Ordering::Relaxed), 2);
-        assert!(cache.shared.lock().mintings.is_empty());
+        assert!(cache.shared.iter().all(|shared| shared.mintings.is_empty()));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::verify_cache::VerifiedChain;
 use crate::caches::TlsCaches;
 use crate::generations::Generations;
 use crate::lock::Lock;
+use crate::shards::Shards;
 
 /// Sessions of one origin. A TLS 1.3 ticket is used once (RFC 8446 C.4), and servers send two.
 const EACH: usize = 4;
@@ -33,7 +34,7 @@ struct Kept {
 /// The sessions of all servers.
 pub(super) struct Sessions {
     capacity: usize,
-    kept: Lock<Generations<[u8; 32], Kept>>,
+    kept: Shards<Generations<[u8; 32], Kept>>,
     clock: Arc<Clock>,
     counters: Arc<TlsCaches>,
 }
@@ -41,7 +42,7 @@ pub(super) struct Sessions {
 impl Sessions {
     /// For at most `capacity` origins.
     pub(super) fn new(capacity: usize, clock: Arc<Clock>, counters: Arc<TlsCaches>) -> Self {
-        Self { capacity, kept: Lock::new(Generations::new(capacity)), clock, counters }
+        Self { capacity, kept: Shards::generations(capacity), clock, counters }
     }
 
     /// Origins that it is for, at most.
@@ -67,7 +68,7 @@ impl Sessions {
         take: impl FnOnce(&mut Kept) -> Option<T>,
     ) -> Option<(T, VerifiedChain)> {
         let now = self.clock.seconds();
-        let mut all = self.kept.lock();
+        let mut all = self.kept.of_digest(key);
         let kept = all.find(key)?;
         if kept.vetted.holds_at(now) {
             let vetted = kept.vetted.clone();
@@ -78,7 +79,7 @@ impl Sessions {
     }
 
     fn put(&self, key: [u8; 32], vetted: &VerifiedChain, session: Session) {
-        let mut all = self.kept.lock();
+        let mut all = self.kept.of_digest(&key);
         if all.find(&key).is_none_or(|kept| !kept.vetted.is(vetted)) {
             let vetted = vetted.clone();
             all.insert(key, Kept { vetted, tls12: None, tls13: VecDeque::with_capacity(EACH) });
@@ -93,7 +94,7 @@ impl Sessions {
                 kept.tls13.push_back(*session);
             }
         }
-        self.counters.server_session.set_evictions(all.evicted());
+        self.counters.server_session.count_evictions(all.take_evicted());
     }
 }
 

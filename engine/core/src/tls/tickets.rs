@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use arc_swap::{ArcSwap, Guard};
 #[cfg(feature = "aws-lc-rs")]
 use aws_lc_rs::aead;
 #[cfg(not(feature = "aws-lc-rs"))]
@@ -36,6 +37,8 @@ const NAME_LEN: usize = 8;
 /// ticket that is older than two rotations. Engines that share a secret and its time have the same keys.
 pub(super) struct TicketKeys {
     keys: Lock<Keys>,
+    /// What each ticket is sealed or opened with: no thread waits for another.
+    in_force: ArcSwap<InForce>,
     clock: Arc<Clock>,
     random: &'static dyn SecureRandom,
     counters: Arc<TlsCaches>,
@@ -47,6 +50,15 @@ struct Keys {
     shared: bool,
     /// The keys that sealed before, and when the last ticket of theirs has run out.
     replaced: Option<(Chain, u64)>,
+}
+
+/// The keys of a time.
+struct InForce {
+    /// Until when they are those, in seconds since the Unix epoch. 0: nobody has asked for them yet.
+    until: u64,
+    sealing: Option<Arc<Key>>,
+    /// The sealing one, and those that only open.
+    all: Vec<Arc<Key>>,
 }
 
 /// The keys that come of one secret.
@@ -114,9 +126,13 @@ impl Chain {
         Key::new(&Zeroizing::new(derive(&self.secret, NEXT_SECRET)))
     }
 
-    fn find(&self, name: [u8; NAME_LEN]) -> Option<Arc<Key>> {
-        let all = [&self.current, &self.previous, &self.next].into_iter().flatten();
-        all.into_iter().find(|key| key.name == name).cloned()
+    fn keys(&self) -> impl Iterator<Item = Arc<Key>> {
+        [&self.current, &self.previous, &self.next].into_iter().flatten().cloned()
+    }
+
+    /// When it is to be advanced.
+    fn until(&self) -> u64 {
+        self.rotation.map_or(0, |rotation| rotation.saturating_add(1).saturating_mul(ROTATION))
     }
 }
 
@@ -134,9 +150,19 @@ impl Keys {
         }
     }
 
-    fn find(&self, name: [u8; NAME_LEN]) -> Option<Arc<Key>> {
-        let replaced = self.replaced.as_ref().and_then(|(chain, _)| chain.find(name));
-        self.sealing.find(name).or(replaced)
+    /// As they are until they are to be advanced again.
+    fn in_force(&self) -> InForce {
+        let replaced = self.replaced.as_ref();
+        let until = replaced.map_or(u64::MAX, |(chain, until)| chain.until().min(*until));
+        InForce {
+            until: self.sealing.until().min(until),
+            sealing: self.sealing.current.clone(),
+            all: self
+                .sealing
+                .keys()
+                .chain(replaced.into_iter().flat_map(|(chain, _)| chain.keys()))
+                .collect(),
+        }
     }
 }
 
@@ -169,7 +195,8 @@ impl TicketKeys {
         counters: Arc<TlsCaches>,
     ) -> Self {
         let keys = Keys { sealing: Chain::new(secret, None), shared: false, replaced: None };
-        Self { keys: Lock::new(keys), clock, random, counters }
+        let in_force = ArcSwap::from_pointee(InForce { until: 0, sealing: None, all: Vec::new() });
+        Self { keys: Lock::new(keys), in_force, clock, random, counters }
     }
 
     /// Seals with the keys of this secret from now on. Tickets of the keys before open until they run out.
@@ -192,6 +219,7 @@ impl TicketKeys {
         let before = std::mem::replace(&mut keys.sealing, chain);
         keys.replaced = Some((before, now.saturating_add(2 * ROTATION)));
         keys.shared = true;
+        self.in_force.store(Arc::new(keys.in_force()));
         Ok(())
     }
 
@@ -208,16 +236,16 @@ impl TicketKeys {
         Tickets { keys: Arc::clone(self), binding }
     }
 
-    fn sealing(&self) -> Option<Arc<Key>> {
+    fn in_force(&self) -> Guard<Arc<InForce>> {
+        let now = self.clock.seconds();
+        let in_force = self.in_force.load();
+        if now < in_force.until {
+            return in_force;
+        }
         let mut keys = self.keys.lock();
-        keys.advance(self.clock.seconds());
-        keys.sealing.current.clone()
-    }
-
-    fn find(&self, name: [u8; NAME_LEN]) -> Option<Arc<Key>> {
-        let mut keys = self.keys.lock();
-        keys.advance(self.clock.seconds());
-        keys.find(name)
+        keys.advance(now);
+        self.in_force.store(Arc::new(keys.in_force()));
+        self.in_force.load()
     }
 }
 
@@ -231,7 +259,8 @@ impl Tickets {
     fn open(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_first_chunk::<NAME_LEN>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let key = self.keys.find(*name)?;
+        let in_force = self.keys.in_force();
+        let key = in_force.all.iter().find(|key| key.name == *name)?;
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let opened = key.aead.open_in_place(nonce, Aad::from(self.binding), &mut sealed).ok()?.len();
@@ -257,7 +286,8 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let key = self.keys.sealing()?;
+        let in_force = self.keys.in_force();
+        let key = in_force.sealing.as_ref()?;
         // Drawn, not counted: engines may share the key. 2^32 of one key (NIST SP 800-38D 8.3) would be 200,000 a second.
         let mut nonce = [0; NONCE_LEN];
         self.keys.random.fill(&mut nonce).ok()?;

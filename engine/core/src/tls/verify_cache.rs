@@ -15,9 +15,9 @@ use super::verify::{Effort, Findings, Verdict, Verifier};
 use crate::caches::TlsCaches;
 use crate::event::{CertificateInfo, Revocation};
 use crate::generations::Generations;
-use crate::lock::Lock;
 use crate::policy::Profile;
 use crate::reason::Reason;
+use crate::shards::Shards;
 use crate::x509::describe_certificate;
 
 /// Chains of which the findings are kept: some 600 bytes each if they are good.
@@ -91,7 +91,7 @@ impl VerifiedChain {
 /// A verifier with a memory.
 pub(super) struct VerifyCache {
     verifier: Verifier,
-    kept: Lock<Generations<[u8; 32], VerifiedChain>>,
+    kept: Shards<Generations<[u8; 32], VerifiedChain>>,
     counters: Arc<TlsCaches>,
     /// With other engines, and a digest over all that judges here; none: a verdict depends on what only this engine has.
     shared: Option<(Arc<SharedChains>, [u8; 32])>,
@@ -103,7 +103,7 @@ impl VerifyCache {
         counters: Arc<TlsCaches>,
         shared: Option<(Arc<SharedChains>, [u8; 32])>,
     ) -> Self {
-        Self { verifier, kept: Lock::new(Generations::new(CAPACITY)), counters, shared }
+        Self { verifier, kept: Shards::generations(CAPACITY), counters, shared }
     }
 
     /// What was found before of the chain of a session that goes on.
@@ -118,7 +118,7 @@ impl VerifyCache {
 
     fn find(&self, key: &[u8; 32], now: u64) -> Option<VerifiedChain> {
         let revision = self.verifier.intermediates.revision();
-        let vetted = self.kept.lock().find(key)?.clone();
+        let vetted = self.kept.of_digest(key).find(key)?.clone();
         let holds = vetted.holds_at(now) && vetted.0.dead_end.is_none_or(|then| then == revision);
         holds.then(|| {
             self.counters.verification.hit();
@@ -246,9 +246,9 @@ impl VerifyCache {
         if holds.is_some() && leaf.len() <= LONGEST {
             let key = key();
             self.tell(&key, staple, &vetted);
-            let mut kept = self.kept.lock();
+            let mut kept = self.kept.of_digest(&key);
             kept.insert(key, vetted.clone());
-            self.counters.verification.set_evictions(kept.evicted());
+            self.counters.verification.count_evictions(kept.take_evicted());
         }
         Ok(vetted)
     }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::path::MAX_BETWEEN;
 use crate::generations::Generations;
-use crate::lock::Lock;
+use crate::shards::Shards;
 use crate::tls::trust::Anchor;
 use crate::x509::{Certificate, RootFile, SetupError};
 
@@ -33,7 +33,7 @@ type Der = Arc<[u8]>;
 /// What is known of certificates between leaves and roots.
 pub(in crate::tls) struct Intermediates {
     configured: HashMap<Name, Vec<Der>>,
-    remembered: Lock<Generations<Name, Vec<Der>>>,
+    remembered: Shards<Generations<Name, Vec<Der>>>,
     /// Grows with each certificate that is remembered: what could not be completed before may be now.
     revision: AtomicU64,
 }
@@ -41,7 +41,7 @@ pub(in crate::tls) struct Intermediates {
 impl Intermediates {
     /// None of the configuration.
     pub(in crate::tls) fn none() -> Self {
-        let remembered = Lock::new(Generations::new(REMEMBERED));
+        let remembered = Shards::generations(REMEMBERED);
         Self { configured: HashMap::new(), remembered, revision: AtomicU64::new(0) }
     }
 
@@ -89,7 +89,7 @@ impl Intermediates {
         if self.configured.get(&name).is_some_and(|known| known.iter().any(is_same)) {
             return;
         }
-        let mut remembered = self.remembered.lock();
+        let mut remembered = self.remembered.of_digest(&name);
         match remembered.find(&name) {
             Some(known) if known.iter().any(is_same) => return,
             Some(known) => {
@@ -146,7 +146,9 @@ impl Intermediates {
     fn named(&self, name: &Name) -> Vec<Der> {
         let configured = self.configured.get(name).into_iter().flatten().cloned();
         let mut found: Vec<Der> = configured.take(EACH).collect();
-        found.extend(self.remembered.lock().find(name).into_iter().flat_map(|known| known.iter().cloned()));
+        found.extend(
+            self.remembered.of_digest(name).find(name).into_iter().flat_map(|known| known.iter().cloned()),
+        );
         found
     }
 }

@@ -9,19 +9,19 @@ use sha2::{Digest, Sha256};
 use x509_cert::der::asn1::AnyRef;
 
 use crate::generations::Generations;
-use crate::lock::Lock;
+use crate::shards::Shards;
 use crate::x509::Certificate;
 
 /// Signatures that are remembered; the public Internet has some 2,000 intermediates.
 const REMEMBERED: usize = 4096;
 
 /// What is remembered.
-pub(in crate::tls) struct RootSignatures(Lock<Generations<[u8; 32], ()>>);
+pub(in crate::tls) struct RootSignatures(Shards<Generations<[u8; 32], ()>>);
 
 impl RootSignatures {
     /// Nothing yet.
     pub(in crate::tls) fn none() -> Self {
-        Self(Lock::new(Generations::new(REMEMBERED)))
+        Self(Shards::generations(REMEMBERED))
     }
 
     /// Whether `root`, the SubjectPublicKeyInfo of a trusted root, has signed the certificate. `check` finds it out where it is not known.
@@ -34,13 +34,13 @@ impl RootSignatures {
         let root = root.value();
         let digest = Sha256::new_with_prefix((root.len() as u64).to_be_bytes()).chain_update(root);
         let digest = digest.chain_update(certificate.der()).finalize().into();
-        if self.0.lock().find(&digest).is_some() {
+        if self.0.of_digest(&digest).find(&digest).is_some() {
             return true;
         }
         // Not under the lock: it takes long.
         let is_signed = check();
         if is_signed {
-            self.0.lock().insert(digest, ());
+            self.0.of_digest(&digest).insert(digest, ());
         }
         is_signed
     }
