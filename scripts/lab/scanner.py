@@ -1,6 +1,7 @@
 """Debian's c-icap with ClamAV behind it, and what ClamAV is to find: its signatures are the lab's own."""
 
 import contextlib
+import os
 import signal
 from pathlib import Path
 
@@ -81,11 +82,18 @@ class Scanner:
         def listens():
             if not self.server.alive():
                 raise Failed(f"c-icap ended: {self.server.text()}")
-            return f"127.0.0.1:{PORT} " in self.namespace.run("ss", "-Hltn").stdout.decode()
+            return self._is_listened_to()
         wait_for(listens, 20, "c-icap to listen")
 
     def stop(self, with_signal=signal.SIGTERM):
         """c-icap alone; ClamAV stays."""
         if self.server:
             self.server.stop(with_signal, seconds=10)
+            # Where it had to be killed, its child listens on, and another one could not.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.server.popen.pid, signal.SIGKILL)
             self.server = None
+            wait_for(lambda: not self._is_listened_to(), 10, "c-icap's port to be free")
+
+    def _is_listened_to(self):
+        return f"127.0.0.1:{PORT} " in self.namespace.run("ss", "-Hltn").stdout.decode()
