@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 from .checks.custody import children, signer_of
 from .content import CONNECTIONS
@@ -332,14 +333,24 @@ def _judge(report, soak, kills_before, before, after):
         wrong = [each for each in soak.wrong if each.startswith(f"{name}: ")]
         detail = f"{soak.good[name]} good, {soak.excused[name]} in a disturbance that was asked for, {len(wrong)} others"
         line(name.replace(" ", "-").replace("/", ""), not wrong and soak.good[name] > 0, detail + (f": {wrong[0]}" if wrong else ""))
-    grown = after["resident"] - before["resident"]
-    line("memory", grown < GROWTH, f"{before['resident']} KiB after the warm-up, {after['resident']} KiB at the end: {grown:+d} KiB; "
-         f"meanwhile {' '.join(f'{each / 1024:.0f}' for each in soak.resident[::max(1, len(soak.resident) // 12)])} MiB")
+    _judge_memory(line, soak, before["resident"], after["resident"])
     line("budget", after["bytes"] <= before["bytes"], f"flows hold {before['bytes']} bytes after the warm-up, {after['bytes']} at the end")
     more = {" ".join(pool): value - before["pools"].get(pool, 0) for pool, value in after["pools"].items()}
     words = ", ".join(f"{pool} {value:+g}" for pool, value in more.items())
     line("pools", bool(more) and max(more.values()) < IN_CACHES, f"buffers in use, against after the warm-up: {words}")
     _add_up(line, soak, kills_before, after["page"])
+
+
+def _judge_memory(line, soak, before, after):
+    """What leaks grows in the second half as in the first one; what is only kept for the next flood does not."""
+    grown = after - before
+    half = len(soak.resident) // 2
+    halves = [int(median(part)) for part in (soak.resident[:half], soak.resident[half:]) if part]
+    goes_on = halves[-1] - halves[0]
+    twelve = soak.resident[::max(1, len(soak.resident) // 12)]
+    line("memory", grown < GROWTH and goes_on < GROWTH // 2,
+         f"at rest {before} KiB after the warm-up, {after} KiB at the end: {grown:+d} KiB; under load {halves[0]} KiB in the first half, "
+         f"{halves[-1]} KiB in the second: {goes_on:+d} KiB; {' '.join(f'{each / 1024:.0f}' for each in twelve)} MiB")
 
 
 def _add_up(line, soak, kills_before, page):
