@@ -286,6 +286,7 @@ fn faults_turn_the_reader_off_by_name() {
         (vec![(Client, frame(HEADERS, 0x24, 1, b"\x82"))], InspectorOff::H2Frame),
         (vec![(Client, frame(PUSH_PROMISE, 0x4, 1, b"\0\0\0\x02"))], InspectorOff::H2Frame),
         (vec![headers(), (Server, frame(PUSH_PROMISE, 0x4, 1, b"\0\0\0\x03"))], InspectorOff::H2Frame),
+        (vec![headers(), (Server, frame(PUSH_PROMISE, 0x4, 1, b"\0\0\0\0\x82"))], InspectorOff::H2Frame),
         (vec![(Server, frame(SETTINGS, 0, 0, b"\0\x01"))], InspectorOff::H2Frame),
         (vec![(Server, frame(SETTINGS, 0, 1, b""))], InspectorOff::H2Frame),
         (vec![(Server, frame(GOAWAY, 0, 0, b"\0"))], InspectorOff::H2Frame),

@@ -77,10 +77,10 @@ impl Borders for Sound {
         if let Some(head) = head {
             assert_eq!(head.tx_id, tx_id.unwrap_or_default(), "{border:?}");
         }
-        // Of a frame, the header must be known; of a client, the protocol.
+        // Of a frame, the header must be known; of a client, the protocol: what begins like the preface of HTTP/2 may still be a request.
         let late = match what {
             What::Off(_) | What::NoMessage => 0,
-            _ if from == End::Client && known.last.is_none() => 0,
+            _ if from == End::Client && (known.last.is_none() || known.before <= PREFACE.len() as u64) => 0,
             What::HeadBegins | What::FrameBegins if self.is_http2 => at + 9,
             What::HeadBegins | What::DataBegins => at + 1,
             _ => at,
@@ -122,7 +122,7 @@ fn http1(known: &mut Direction, &Border { from, at, stream, tx_id, what }: &Bord
 
 fn http2(known: &mut Direction, &Border { from, at, stream, what, .. }: &Border) -> Option<Place> {
     // The client's preface comes before all frames; between them nothing is.
-    let first = if from == End::Client { 24 } else { 0 };
+    let first = if from == End::Client { PREFACE.len() as u64 } else { 0 };
     let follows = at == known.last.unwrap_or(0).max(first);
     match (known.place, what) {
         (place, What::Off(_)) if place != Place::Off => Some(Place::Off),

@@ -150,12 +150,17 @@ impl Message {
         self.line.split(|byte| *byte == b' ').nth(1).unwrap_or_default()
     }
 
+    /// What is behind the first question mark.
+    fn query(&self) -> Option<&[u8]> {
+        self.target().splitn(2, |byte| *byte == b'?').nth(1)
+    }
+
     fn is_of_ok(&self) -> bool {
         self.target().starts_with(b"/ok")
     }
 
     fn is_blocked(&self) -> bool {
-        !self.is_of_ok() && (self.method == "DELETE" || self.target().ends_with(b"?reset"))
+        !self.is_of_ok() && (self.method == "DELETE" || self.query() == Some(b"reset"))
     }
 }
 

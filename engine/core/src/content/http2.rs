@@ -259,7 +259,7 @@ impl Http2 {
             }
             let (stream, rest) = fragment.split_first_chunk().ok_or(InspectorOff::H2Frame)?;
             let stream = u32::from_be_bytes(*stream) & 0x7fff_ffff;
-            if stream == 0 && self.keeps_fields {
+            if stream == 0 {
                 return Err(InspectorOff::H2Frame);
             }
             promised = Some(stream);
