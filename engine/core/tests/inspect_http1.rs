@@ -480,8 +480,9 @@ fn first_bytes_decide() {
     };
     assert_eq!(off(Client, b"\x00\x01\x02"), Some(InspectorOff::NotHttp));
     assert_eq!(off(Client, b"EHLO\r\n"), Some(InspectorOff::NotHttp));
-    assert_eq!(off(Client, &[b'A'; 2000]), Some(InspectorOff::NotHttp));
-    assert_eq!(off(Client, &[b'\n'; 2000]), Some(InspectorOff::NotHttp));
+    assert_eq!(off(Client, b"0\t\x02\x01\x01"), Some(InspectorOff::NotHttp));
+    assert_eq!(off(Client, &[b'A'; 2000]), None);
+    assert_eq!(off(Client, &[b'\n'; 2000]), None);
     assert_eq!(off(Server, b"220 mail.example ESMTP\r\n"), Some(InspectorOff::NotHttp));
     assert_eq!(off(Client, b"\r\nM-SEARCH * HTTP/1.1\r\n\r\n"), None);
     assert_eq!(HttpInspector::new(Some(b"imap")).off_reason(), Some(InspectorOff::OtherAlpn));

@@ -138,6 +138,19 @@ fn what_cannot_be_decoded_is_for_policy_to_say() {
     }
 }
 
+/// Clients pass over what codings have beside the content, however much it is. A type that does not show for that is not let go as unknown.
+#[test]
+fn what_stands_before_the_content_hides_no_type() {
+    let elf = gzip(ELF.as_bytes());
+    let (flags, name) = (b"\x1f\x8b\x08\x08\0\0\0\0\0\xff", vec![b'n'; 200_000]);
+    let named = [&flags[..], &name, b"\0", &elf[10..]].concat();
+    let blocks = [&elf[..10], &b"\0\0\0\xff\xff".repeat(40_000), &elf[10..]].concat();
+    for body in [named, blocks] {
+        let outcome = talk_with(&Setup::default(), &[get("/file"), encoded("gzip", &body)], |_| 4000);
+        is_blocked(&outcome, Reason::ContentEncoding);
+    }
+}
+
 #[test]
 fn a_body_that_does_not_come_lets_the_head_go() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n";

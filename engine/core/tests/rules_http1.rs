@@ -206,9 +206,12 @@ fn what_can_be_read_in_two_ways_is_answered_and_goes_nowhere() {
         // Of another host, too: the client is told to try elsewhere.
         ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Ambiguity::HostInvalid, 421),
         ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::HostDiffers, 421),
+        ("GET http://u@b/ HTTP/1.0\r\n\r\n", Ambiguity::HostInvalid, 421),
         ("GET / HTTP/1.1\r\nHost: b\r\n\r\n", Ambiguity::Fronting, 421),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::RequestLine, 400),
         ("GET blocked HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::RequestLine, 400),
+        // nginx leaves the fragment out, Go and Undertow do not.
+        ("GET /x#/../blocked HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::RequestLine, 400),
         ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Ambiguity::CodingInHttp10, 400),
     ];
     for (request, ambiguity, status) in whole {
@@ -250,6 +253,37 @@ fn what_is_no_http_is_for_policy_to_say() {
             assert_eq!((outcome.alerts.len(), outcome.alerts[0].blocked), (1, blocks));
             assert_eq!(outcome.alerts[0].reason, Reason::ContentOpaque);
         }
+    }
+}
+
+/// Without ALPN the first bytes decide what is spoken. Nothing that servers pass over in front of a request, or take for one, is another
+/// protocol.
+#[test]
+fn no_request_is_taken_for_another_protocol() {
+    let blocked = get("/blocked");
+    // nginx passes over empty lines without end, and takes methods of any length.
+    for begin in ["\r\n".repeat(600), "\n".repeat(5000), "A".repeat(2000)] {
+        for size in [1, 1000, 16_384] {
+            let outcome = talk(&[Talk::says(Client, &format!("{begin}{blocked}"))], |_| size);
+            assert_eq!(outcome.to_server.trim(), "", "in pieces of {size}");
+            assert!(outcome.to_client.starts_with("HTTP/1.1 403 "), "{}", outcome.to_client);
+            assert_eq!(outcome.alerts[0].rule.as_deref(), Some("blocked"));
+        }
+    }
+    // Python's and Tomcat's take a tab for a space, or spaces before the method.
+    for line in [
+        "GET\t/blocked HTTP/1.1",
+        "GET\x0c/blocked HTTP/1.1",
+        " GET /blocked HTTP/1.1",
+        "\r\n\t GET /blocked HTTP/1.1",
+    ] {
+        let outcome = in_any_pieces(&[Talk::says(Client, &format!("{line}\r\nHost: a\r\n\r\n"))]);
+        assert_eq!(
+            (outcome.to_server.trim(), outcome.ending.unwrap().0),
+            ("", Reason::ContentUnparsed),
+            "{line}"
+        );
+        assert!(outcome.to_client.starts_with("HTTP/1.1 400 "), "{line}");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::event::{Anomaly, AnomalyEvent, HttpEvent};
 use crate::fields::is_token;
 use crate::reason::InspectorOff;
 
-/// After so many bytes it must be clear what the client speaks: a method may be long.
+/// So many bytes that are nothing but empty lines and the beginning of a method are HTTP/1: servers take any number of both.
 const ENOUGH: usize = 1024;
 
 /// Reads a flow's plaintext in passing and tells which HTTP transactions it held.
@@ -237,8 +237,7 @@ impl HttpInspector {
         }
         match recognise(start) {
             Err(_) if self.is_http1 => Ok(Some(Version::Http1)),
-            Ok(None) if start.len() >= ENOUGH && self.is_http1 => Ok(Some(Version::Http1)),
-            Ok(None) if start.len() >= ENOUGH => Err(InspectorOff::NotHttp),
+            Ok(None) if start.len() >= ENOUGH => Ok(Some(Version::Http1)),
             recognised => recognised,
         }
     }
@@ -297,13 +296,19 @@ fn recognise(start: &[u8]) -> Result<Option<Version>, InspectorOff> {
     if PREFACE.starts_with(start) {
         return Ok(None);
     }
-    // RFC 9112, 2.2: empty lines before the first request are to be ignored.
-    let Some(first) = start.iter().position(|byte| !matches!(byte, b'\r' | b'\n')) else { return Ok(None) };
+    // RFC 9112, 2.2: empty lines before the first request are to be ignored. Some servers ignore spaces and tabs, too, and end a method at
+    // a tab or a form feed. That is a request that cannot be read, and no other protocol.
+    let is_blank = |byte: &u8| matches!(byte, b'\t'..=b'\r' | b' ');
+    let Some(first) = start.iter().position(|byte| !is_blank(byte)) else { return Ok(None) };
     let method = &start[first..];
-    match method.iter().position(|&byte| !is_token(byte)) {
-        Some(end) if end > 0 && method[end] == b' ' => Ok(Some(Version::Http1)),
-        None => Ok(None),
-        Some(_) => Err(InspectorOff::NotHttp),
+    let Some(end) = method.iter().position(|&byte| !is_token(byte)) else { return Ok(None) };
+    let (method, rest) = method.split_at(end);
+    // A short one before such a byte may be a tag before a length.
+    let is_word = || method.len() > 2 && method.iter().all(u8::is_ascii_alphabetic);
+    match rest[0] {
+        b' ' if !method.is_empty() => Ok(Some(Version::Http1)),
+        b'\t' | 0x0b | 0x0c if is_word() => Ok(Some(Version::Http1)),
+        _ => Err(InspectorOff::NotHttp),
     }
 }
 

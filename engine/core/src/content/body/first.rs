@@ -6,8 +6,9 @@ use super::coding::{Codings, Undecodable};
 use super::decoder::{DecodeLimits, Decoder};
 use super::file_type::{ENOUGH_OF_CONTAINER, FileType};
 
-/// Most coded bytes that are looked at: a block of zstd, and the head of its frame. Other codings show their first bytes sooner.
-pub const MAX_CODED: usize = 128 * 1024 + 64;
+/// Most coded bytes that are looked at: a block of zstd behind as many small ones as show too little, and the head of its frame. Other
+/// codings show their first bytes sooner, unless they begin with something else than content: that is not waited for.
+pub const MAX_CODED: usize = 128 * 1024 + 4 * ENOUGH_OF_CONTAINER + 64;
 
 /// What is known of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +32,11 @@ pub fn first_type(codings: Codings, coded: &[u8], is_whole: bool) -> Result<Firs
         return Ok(known(&[], is_whole));
     }
     let plain = first_bytes(codings, coded)?;
-    let is_at_bound = coded.len() >= MAX_CODED || plain.len() >= ENOUGH_OF_CONTAINER;
     if plain.is_empty() && is_whole {
         // A body that has come shows nothing of what is in it.
         return Err(Undecodable::Truncated);
     }
-    Ok(known(&plain, is_whole || is_at_bound))
+    Ok(known(&plain, is_whole || plain.len() >= ENOUGH_OF_CONTAINER))
 }
 
 /// The first plain bytes, as many as are needed at most.

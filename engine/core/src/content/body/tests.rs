@@ -171,6 +171,35 @@ fn the_first_bytes_of_what_is_coded() {
     assert_eq!(first_type(gzip, &sample!("gzip.gz")[..12], true), Err(Undecodable::Truncated));
 }
 
+/// Codings have places for what is no content, of any length: what does not show for them is not unknown.
+#[test]
+fn what_a_coding_puts_before_the_content_hides_no_type() {
+    // The name of a file (RFC 1952, 2.3.1), stored blocks without content (RFC 1951, 3.2.4), metadata (RFC 7932, 9.2), a frame to be
+    // skipped (RFC 8878, 3.1.2).
+    let name = [&b"\x1f\x8b\x08\x08\0\0\0\0\0\xff"[..], &vec![b'n'; MAX_CODED]].concat();
+    let blocks = b"\0\0\0\xff\xff".repeat(MAX_CODED / 5 + 1);
+    let metadata = [&b"\x6c\xff\xff\x3f"[..], &vec![b'm'; MAX_CODED]].concat();
+    let skipped = [&b"\x50\x2a\x4d\x18\xff\xff\xff\0"[..], &vec![b's'; MAX_CODED]].concat();
+    for (coding, coded) in
+        [(Coding::Gzip, name), (Coding::Deflate, blocks), (Coding::Brotli, metadata), (Coding::Zstd, skipped)]
+    {
+        let first = first_type(Codings::one(coding), &coded[..MAX_CODED], false);
+        assert_eq!(first, Ok(First::NeedsMore), "{coding:?}");
+    }
+    // Nor is what shows too little of itself.
+    let begun = [&b"\0\x02\0\xfd\xffPK"[..], &b"\0\0\0\xff\xff".repeat(MAX_CODED / 5)].concat();
+    assert_eq!(first_type(Codings::one(Coding::Deflate), &begun[..MAX_CODED], false), Ok(First::NeedsMore));
+    // What a server flushes in small pieces shows in time, also where a block of zstd follows in which nothing is compressed.
+    let small = |byte: u8| [&[8 * 4, 0, 0][..], &[byte; 4]].concat();
+    let mut flushed = b"\x28\xb5\x2f\xfd\0\x48".to_vec();
+    (0..255).for_each(|_| flushed.extend(small(b'x')));
+    flushed.extend([&((128u32 << 10) << 3).to_le_bytes()[..3], &vec![b'y'; 128 << 10]].concat());
+    assert_eq!(
+        first_type(Codings::one(Coding::Zstd), &flushed[..flushed.len().min(MAX_CODED)], false),
+        Ok(First::Is(FileType::Unknown))
+    );
+}
+
 /// A head of `len` bytes with these in it.
 fn with(len: usize, parts: &[(usize, &[u8])]) -> Vec<u8> {
     let mut file = vec![0; len];
@@ -251,6 +280,7 @@ fn types_of_files() {
         (FileType::Pdf, with(1024, &[(100, b"%PDF-1.7"), (257, b"ustar\0")])),
         (FileType::Script, with(1024, &[(0, b"#!/bin/sh\n"), (257, b"ustar\0")])),
         (FileType::Rtf, b"{\\rtf1".to_vec()),
+        (FileType::Rtf, b"{\\rt0 and Word opens it".to_vec()),
         (FileType::Script, b"#!/usr/bin/env python3\n".to_vec()),
         (FileType::Script, b"\xef\xbb\xbf#!/bin/sh".to_vec()),
         (FileType::Script, b"\r\n@ECHO OFF\r\n".to_vec()),

@@ -70,6 +70,14 @@ impl Relay<'_> {
         edited(fields, &edits)
     }
 
+    /// Rules change the field of a response that an ALTSVC frame on this stream stands for.
+    pub(super) fn changes_alt_svc(&mut self, stream: u32) -> bool {
+        let host = self.rules.streams.get_mut(stream).and_then(|open| open.host.as_deref());
+        let head = HttpEvent { hostname: host.map(Into::into), ..HttpEvent::default() };
+        self.judge.edits_heads(End::Server)
+            && self.judge.response_edits(&head).iter().any(|edit| edit.name().eq_ignore_ascii_case("alt-svc"))
+    }
+
     fn ends_stream(&self, from: End) -> bool {
         self.rules.directions[from].frame.flags & END_STREAM != 0
     }
@@ -125,7 +133,9 @@ impl Relay<'_> {
         }
         let (ruling, watch, standing) = self.judge.request(place, head, fields);
         if !matches!(ruling, Ruling::Block(_)) && request.is_connect {
-            return (self.judge.refuse(Reason::ContentOpaque, place, head), watch, standing);
+            // What is in a tunnel is no content.
+            let ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
+            return (ruling, ContentWatch::default(), standing);
         }
         (ruling, watch, standing)
     }
@@ -199,7 +209,15 @@ impl Relay<'_> {
             self.judge.refuse(Reason::ContentUnparsed, place, head)
         } else if kind == HeadKind::Response {
             let standing = std::mem::take(&mut open.standing);
+            let is_tunnel = open.request.is_connect && head.status.is_some_and(|status| status / 100 == 2);
             match self.judge.response(&standing, place, head, fields) {
+                judged if is_tunnel => {
+                    self.rules.streams.begin_response(stream, ContentWatch::default());
+                    match judged {
+                        Judged::Now(blocked @ Ruling::Block(_), _) => blocked,
+                        Judged::Now(..) | Judged::ByType(..) => Ruling::Pass,
+                    }
+                }
                 Judged::Now(Ruling::Inspect(rule), watch) => {
                     self.rules.streams.begin_response(stream, watch);
                     let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };

@@ -344,10 +344,11 @@ impl Streams {
         }
     }
 
-    /// A reset of it goes by. If rules wait for its response, and that comes all the same, it goes nowhere.
+    /// A reset of it goes by. If rules wait for its response, or look into it, and more of that comes all the same, it goes nowhere.
     pub(super) fn close(&mut self, stream: u32) {
         let is_decided = self.streams.get(&stream).is_some_and(|(open, _)| {
             !open.standing.awaits_response()
+                && open.response_watch.is_idle()
                 && open.type_watch.is_none()
                 && open.inspection.is_none()
                 && open.upload.is_none()

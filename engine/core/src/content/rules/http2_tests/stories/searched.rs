@@ -111,3 +111,18 @@ fn what_only_the_end_shows() {
         is_told(&ends, from);
     }
 }
+
+/// What is on the way when a client resets a stream reaches it: so it is searched, or goes nowhere.
+#[test]
+fn a_reset_by_the_client_ends_no_search() {
+    let mut ends = under_way();
+    ends.passes(Server, &frame(DATA, 0, 1, b"we attack at d"));
+    for stream in [1, 3] {
+        ends.passes(Client, &frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
+    }
+    ends.is_dropped(Server, &frame(DATA, 0, 1, b"awn: attack at dawn"));
+    assert_eq!(ends.got(Server), ["0 credit 19"]);
+    // Nobody asks about the other one.
+    ends.passes(Server, &frame(DATA, 0, 3, b"attack at dawn"));
+    assert_eq!((ends.wire.ending(), ends.wire.rules.windows.debt()), (None, 0));
+}
