@@ -128,11 +128,11 @@ watch() {
     return "$status"
 }
 
-# Puts what was found into the kept corpus, as few inputs as cover the same.
+# Puts what was found into the kept corpus, as few inputs as reach the same code: how often they do is not asked, or there would be thousands.
 keep_found() {
     local target=$1 found=$2 corpus=$3 merged
     merged=$(mktemp -d)
-    fuzz run "$target" "$merged" "$corpus" "$found" -- -merge=1 -max_len=2048 >>"$logs/$target.log" 2>&1
+    fuzz run "$target" "$merged" "$corpus" "$found" -- -merge=1 -use_counters=0 -max_len=2048 >>"$logs/$target.log" 2>&1
     rm -rf "$corpus"
     mkdir "$corpus"
     mv "$merged"/* "$corpus"
