@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 
 use super::edit::Direction;
 use super::pattern::{Glob, TextPattern};
-use super::rule::{CompiledContentRule, ContentRule};
+use super::rule::{COOKIE, CompiledContentRule, ContentRule};
 use super::{Request, RequestFacts};
 use crate::fields::{Fields, is_name};
 use crate::policy::Lists;
@@ -251,7 +251,10 @@ fn field_of_response(rule: &ContentRule) -> Asked<'_> {
 fn header_of(rule: &ContentRule) -> Asked<'_> {
     // One with a text, if there is one.
     let known = rule.header.iter().find_map(|(name, pattern)| match pattern {
-        TextPattern::Glob(glob) if !glob.text().is_empty() => Some((&**name, Some(vec![glob.text()]))),
+        // A text may stand across the pieces of a cookie.
+        TextPattern::Glob(glob) if !glob.text().is_empty() && &**name != COOKIE => {
+            Some((&**name, Some(vec![glob.text()])))
+        }
         TextPattern::Glob(_) | TextPattern::Regex(_) => None,
     });
     known.or_else(|| rule.header.first().map(|(name, _)| (&**name, None)))

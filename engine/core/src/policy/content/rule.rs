@@ -13,6 +13,9 @@ use crate::policy::path::Target;
 use crate::policy::rule::Addresses;
 use crate::policy::{HashLists, ListId, Lists, NamePattern};
 
+/// RFC 9113, 8.2.3: HTTP/2 may send it in pieces, which are one value to whoever gets them.
+pub(super) const COOKIE: &str = "cookie";
+
 /// What a rule does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContentAction {
@@ -304,7 +307,8 @@ impl CompiledContentRule {
     /// The first condition that does not hold, of those that the request alone answers. Cheap ones come first.
     fn broken(&self, flow: &DecryptedFlow, request: &Request<'_>, lists: &Lists) -> Option<&'static str> {
         let (rule, Target { path, query }) = (&self.rule, &request.target);
-        if !any(&rule.method, |method| method == request.method) {
+        // Servers do not agree on whether case counts.
+        if !any(&rule.method, |method| method.eq_ignore_ascii_case(request.method)) {
             return Some("method");
         }
         if !any(&rule.path, |glob| glob.matches(path)) {
@@ -340,6 +344,10 @@ impl CompiledContentRule {
     fn has_header(&self, message: &Message<'_>) -> bool {
         self.rule.header.iter().all(|(name, pattern)| {
             let values = message.fields.values(name).map(text);
+            if &**name == COOKIE {
+                let pieces: Vec<_> = values.collect();
+                return !pieces.is_empty() && pattern.matches(&pieces.join("; "));
+            }
             self.hold_for(values, |value| pattern.matches(value))
         })
     }
@@ -386,11 +394,22 @@ impl CompiledContentRule {
     }
 }
 
-/// The types that a head declares, without their parameters. Fetch, 3.5, takes the last of several behind commas, others the first.
+/// The types that a head declares, without their parameters. Fetch, 3.5, takes the last of several behind commas, others the first; Chromium
+/// and Firefox end one at a space or a comment, others do not.
 fn types(fields: &Fields) -> Vec<String> {
     let values = fields.values("content-type").flat_map(|value| value.split(|byte| *byte == b','));
-    let kinds = values.map(|value| value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii());
+    let kinds = values.flat_map(|value| {
+        let whole = before(value, b";");
+        let begin = before(whole, b" \t(");
+        [whole, if begin.len() < whole.len() { begin } else { b"" }]
+    });
     kinds.filter(|kind| !kind.is_empty()).map(|kind| text(kind).to_ascii_lowercase()).collect()
+}
+
+/// Up to the first of these bytes.
+fn before<'a>(value: &'a [u8], ends: &[u8]) -> &'a [u8] {
+    let end = value.iter().position(|byte| ends.contains(byte));
+    value[..end.unwrap_or(value.len())].trim_ascii()
 }
 
 /// An entry holds, or there is none.

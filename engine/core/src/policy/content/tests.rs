@@ -1,5 +1,7 @@
 //! Rules on content: the same answers as those of rules that are asked one after the other, each condition by its words.
 
+mod readings;
+
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
