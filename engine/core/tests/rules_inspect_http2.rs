@@ -91,6 +91,27 @@ fn a_listed_file_gets_the_page_and_other_streams_go_on() {
     }
 }
 
+/// RFC 8441: what is in a tunnel is no content, and waits for nobody. A tunnel that is refused is a response as any.
+#[test]
+fn nobody_looks_into_a_tunnel() {
+    // :method CONNECT, :protocol websocket, :scheme https, :path /, :authority a.
+    let connect = b"\x02\x07CONNECT\x00\x09:protocol\x09websocket\x87\x84\x01\x01a";
+    for hold in HOLDS {
+        let policy = Arc::new(policy(hold, &[b"another"], &[]));
+        let mut world = connected(&policy, Threads::Last, 1 << 20, 16_384);
+        world.says(Client, &frame(HEADERS, 4, 1, connect));
+        world.says(Server, &frame(HEADERS, 4, 1, b"\x88"));
+        world.says(Server, &frame(DATA, 0, 1, b"\x81\x05hello"));
+        assert!(stream(&world, 1) == (b"\x81\x05hello".to_vec(), false, false), "{hold:?}");
+        // :status 404
+        world.says(Client, &frame(HEADERS, 4, 3, connect));
+        world.says(Server, &[frame(HEADERS, 4, 3, b"\x8d"), frame(DATA, END_STREAM, 3, b"another")].concat());
+        world.runs_out();
+        assert_eq!((world.ending, world.files.len()), (None, 1));
+        assert_eq!(world.told()[..2], [("content.opaque", false, false); 2]);
+    }
+}
+
 #[test]
 fn what_waits_holds_no_other_stream_back() {
     let policy = Arc::new(policy(Some(Hold::All), &[b"another"], &[]));

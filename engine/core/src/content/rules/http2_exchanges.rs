@@ -125,7 +125,9 @@ impl Relay<'_> {
         }
         let (ruling, watch, standing) = self.judge.request(place, head, fields);
         if !matches!(ruling, Ruling::Block(_)) && request.is_connect {
-            return (self.judge.refuse(Reason::ContentOpaque, place, head), watch, standing);
+            // What is in a tunnel is no content.
+            let ruling = self.judge.refuse(Reason::ContentOpaque, place, head);
+            return (ruling, ContentWatch::default(), standing);
         }
         (ruling, watch, standing)
     }
@@ -207,7 +209,15 @@ impl Relay<'_> {
                     if end_stream { Ruling::Pass } else { self.inspect(stream, subject) }
                 }
                 Judged::Now(ruling, watch) => {
+            let is_tunnel = open.request.is_connect && head.status.is_some_and(|status| status / 100 == 2);
                     self.rules.streams.begin_response(stream, watch);
+                judged if is_tunnel => {
+                    self.rules.streams.begin_response(stream, ContentWatch::default());
+                    match judged {
+                        Judged::Now(blocked @ Ruling::Block(_), _) => blocked,
+                        Judged::Now(..) | Judged::ByType(..) => Ruling::Pass,
+                    }
+                }
                     ruling
                 }
                 Judged::ByType(mut watch, _) if end_stream => {

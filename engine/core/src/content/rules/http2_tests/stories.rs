@@ -576,6 +576,19 @@ fn tunnels_are_opaque() {
         ends.passes(Client, &frame(DATA, 0, 1, b"anything"));
         assert_eq!(ends.wire.alerts[0].reason, Reason::ContentOpaque);
 
+        // Neither its size nor its type is that of a content.
+        let [mut long, mut typed] =
+            ["long", "typed"].map(|name| ContentRule::new(name, ContentAction::Block(Respond::Page)));
+        (long.size, typed.file_type) = (Some(10), FileType::named("executable"));
+        let mut ends = Ends::with_policy(ContentPolicy::compile(&[long, typed], Arc::default()));
+        ends.passes(Client, &request);
+        let response = ends.response(1, 0, "good/type");
+        ends.passes(Server, &response);
+        for from in [Client, Server] {
+            ends.passes(from, &frame(DATA, 0, 1, b"\x7fELF and more than ten"));
+        }
+        assert_eq!(ends.wire.alerts.len(), 1);
+
         let mut policy = ContentPolicy::compile(&rules(), Arc::default());
         policy.on_opaque = OnUnread::Block;
         let mut ends = Ends::with_policy(policy);
