@@ -286,7 +286,7 @@ reasons! {
         Nul = "nul", "Rules only: a NUL in a head.";
         RequestLine = "request_line", "Rules only: a request line that is not method, target in one of its forms, and HTTP/1.0 or HTTP/1.1, with one space between them.";
         FieldName = "field_name", "Rules only: a line of a request's head without a colon, or with a field name that is not a token.";
-        HostInvalid = "host_invalid", "Rules only: a Host that does not name a host.";
+        HostInvalid = "host_invalid", "Rules only: a Host, or a target with a host, that does not name one.";
         HostMissing = "host_missing", "Rules only: HTTP/1.1 without Host.";
         HostDiffers = "host_differs", "Rules only: a target with another host than Host; the target counts.";
         Fronting = "fronting", "Rules only: a host that is not the one that the TLS handshake named (SNI).";

@@ -206,6 +206,7 @@ fn what_can_be_read_in_two_ways_is_answered_and_goes_nowhere() {
         // Of another host, too: the client is told to try elsewhere.
         ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", Ambiguity::HostInvalid, 421),
         ("GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::HostDiffers, 421),
+        ("GET http://u@b/ HTTP/1.0\r\n\r\n", Ambiguity::HostInvalid, 421),
         ("GET / HTTP/1.1\r\nHost: b\r\n\r\n", Ambiguity::Fronting, 421),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::RequestLine, 400),
         ("GET blocked HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::RequestLine, 400),
@@ -253,7 +254,6 @@ fn what_is_no_http_is_for_policy_to_say() {
     }
 }
 
-#[test]
 /// Without ALPN the first bytes decide what is spoken. Nothing that servers pass over in front of a request, or take for one, is another
 /// protocol.
 #[test]
@@ -285,6 +285,7 @@ fn no_request_is_taken_for_another_protocol() {
     }
 }
 
+#[test]
 fn a_tunnel_is_for_policy_to_say() {
     let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     let switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";

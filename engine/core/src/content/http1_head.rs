@@ -325,8 +325,13 @@ impl Head {
             head.event.protocol = "HTTP/0.9";
         }
         if head.is_strict_request() {
-            head.target_host = target_authority(method, target).map(hostname);
+            let authority = target_authority(method, target);
+            head.target_host = authority.map(hostname);
             head.event.hostname.clone_from(&head.target_host);
+            // User names above all: some servers pass over them.
+            if authority.is_some_and(|authority| !is_host(authority)) {
+                head.mark(Ambiguity::HostInvalid);
+            }
             if bare || !parts.is_strict(line) || !is_target(method, target) {
                 head.mark(Ambiguity::RequestLine);
             }

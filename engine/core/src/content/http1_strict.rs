@@ -66,10 +66,13 @@ pub(super) fn is_target(method: &[u8], target: &[u8]) -> bool {
         return true;
     }
     let scheme = target.windows(3).position(|three| three == b"://").map(|end| &target[..end]);
+    scheme.is_some_and(is_scheme)
+}
+
+/// RFC 3986, 3.1.
+pub(super) fn is_scheme(scheme: &[u8]) -> bool {
     let is_of_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    scheme.is_some_and(|scheme| {
-        scheme.first().is_some_and(u8::is_ascii_alphabetic) && scheme.iter().all(is_of_scheme)
-    })
+    scheme.first().is_some_and(u8::is_ascii_alphabetic) && scheme.iter().all(is_of_scheme)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What a message of HTTP/2 must look like (RFC 9113, 8.1 to 8.3). Servers that pass requests on, to HTTP/1 above all, read what does not in
 //! many ways.
 
-use crate::content::http1_strict::is_host;
+use crate::content::http1_strict::{is_host, is_scheme};
 use crate::fields::{Fields, is_token};
 
 /// The message breaks these rules.
@@ -52,7 +52,7 @@ pub(super) fn check_request(fields: &Fields) -> Result<(), Malformed> {
         let path = fields.value(":path").ok_or(Malformed)?;
         ensure(path.starts_with(b"/") || path == b"*" && method == b"OPTIONS")?;
         ensure(path.iter().all(|byte| !matches!(byte, 0..=b' ' | 0x7f)))?;
-        ensure(fields.value(":scheme").is_some_and(|scheme| !scheme.is_empty()))?;
+        ensure(fields.value(":scheme").is_some_and(is_scheme))?;
     }
     let mut hosts = fields.values("host");
     let host = hosts.next();
@@ -162,6 +162,8 @@ mod tests {
             ":method=GET|:scheme=https|:path=/|:authority=",
             ":method=CONNECT|:scheme=https|:path=/|:authority=a",
             ":method=GET|:protocol=websocket|:scheme=https|:path=/|:authority=a",
+            ":method=GET|:scheme=https://b/?|:path=/|:authority=a",
+            ":method=GET|:scheme=1s|:path=/|:authority=a",
         ] {
             assert_eq!(check_request(&fields(text)), Err(Malformed), "{text}");
         }
