@@ -13,7 +13,7 @@ use super::http2_streams::{State, Streams};
 use super::http2_uploads::DueUploads;
 use super::http2_windows::Windows;
 use super::http2_writer::{
-    DATA, GOAWAY, HEADERS, PRIORITY_FRAME, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    ALTSVC, DATA, GOAWAY, HEADERS, PRIORITY_FRAME, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
 use super::judge::{Judge, Place, Ruling};
 use crate::content::border::{Border, Borders, Exchange, FrameHead, HeadKind, What};
@@ -457,7 +457,8 @@ impl Borders for Relay<'_> {
     }
 
     fn frame_begins(&mut self, from: End, frame: &FrameHead) {
-        let is_blocked = self.rules.streams.state(frame.stream) == State::Blocked;
+        let is_dropped = self.rules.streams.state(frame.stream) == State::Blocked
+            || frame.kind == ALTSVC && from == End::Server && self.changes_alt_svc(frame.stream);
         let direction = &mut self.rules.directions[from];
         direction.frame = *frame;
         direction.lead.1 = 0;
@@ -465,7 +466,7 @@ impl Borders for Relay<'_> {
             DATA | HEADERS | RST_STREAM | SETTINGS | PUSH_PROMISE | GOAWAY | WINDOW_UPDATE => Fate::Held,
             // RFC 9113, 6.3: allowed on any stream. Of types that are not known nothing can be said, but that they are about the stream.
             PRIORITY_FRAME => Fate::Pass,
-            _ if is_blocked => Fate::Drop,
+            _ if is_dropped => Fate::Drop,
             _ => Fate::Pass,
         };
     }

@@ -70,6 +70,14 @@ impl Relay<'_> {
         edited(fields, &edits)
     }
 
+    /// Rules change the field of a response that an ALTSVC frame on this stream stands for.
+    pub(super) fn changes_alt_svc(&mut self, stream: u32) -> bool {
+        let host = self.rules.streams.get_mut(stream).and_then(|open| open.host.as_deref());
+        let head = HttpEvent { hostname: host.map(Into::into), ..HttpEvent::default() };
+        self.judge.edits_heads(End::Server)
+            && self.judge.response_edits(&head).iter().any(|edit| edit.name().eq_ignore_ascii_case("alt-svc"))
+    }
+
     fn ends_stream(&self, from: End) -> bool {
         self.rules.directions[from].frame.flags & END_STREAM != 0
     }
@@ -201,16 +209,8 @@ impl Relay<'_> {
             self.judge.refuse(Reason::ContentUnparsed, place, head)
         } else if kind == HeadKind::Response {
             let standing = std::mem::take(&mut open.standing);
-            match self.judge.response(&standing, place, head, fields) {
-                Judged::Now(Ruling::Inspect(rule), watch) => {
-                    self.rules.streams.begin_response(stream, watch);
-                    let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
-                    // Without content there is nothing to look at.
-                    if end_stream { Ruling::Pass } else { self.inspect(stream, subject) }
-                }
-                Judged::Now(ruling, watch) => {
             let is_tunnel = open.request.is_connect && head.status.is_some_and(|status| status / 100 == 2);
-                    self.rules.streams.begin_response(stream, watch);
+            match self.judge.response(&standing, place, head, fields) {
                 judged if is_tunnel => {
                     self.rules.streams.begin_response(stream, ContentWatch::default());
                     match judged {
@@ -218,6 +218,14 @@ impl Relay<'_> {
                         Judged::Now(..) | Judged::ByType(..) => Ruling::Pass,
                     }
                 }
+                Judged::Now(Ruling::Inspect(rule), watch) => {
+                    self.rules.streams.begin_response(stream, watch);
+                    let subject = Subject { rule, place, head, fields, kind: None, has_begun: false };
+                    // Without content there is nothing to look at.
+                    if end_stream { Ruling::Pass } else { self.inspect(stream, subject) }
+                }
+                Judged::Now(ruling, watch) => {
+                    self.rules.streams.begin_response(stream, watch);
                     ruling
                 }
                 Judged::ByType(mut watch, _) if end_stream => {

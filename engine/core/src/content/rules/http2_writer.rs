@@ -12,6 +12,8 @@ pub(super) const PUSH_PROMISE: u8 = 5;
 pub(super) const GOAWAY: u8 = 7;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+/// RFC 7838, 4.
+pub(super) const ALTSVC: u8 = 10;
 
 /// A payload that everybody takes (RFC 9113, 6.5.2: SETTINGS_MAX_FRAME_SIZE is never less).
 pub(super) const MAX_PAYLOAD: usize = 16_384;

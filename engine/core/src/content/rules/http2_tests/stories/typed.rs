@@ -1,6 +1,7 @@
 //! Responses whose type decides.
 
 use super::*;
+use crate::policy::{Direction, FieldEdit, HeaderRule};
 
 const ELF: &[u8] = b"\x7fELF and so on";
 const TYPED_PAGE: &str =
@@ -120,4 +121,34 @@ fn no_more_waits_than_may() {
     }
     assert!(ends.wire.ending().is_none() && given_way > 100, "{given_way}");
     assert!(ends.wire.rules.windows.held() <= 64 * 1024);
+}
+
+/// RFC 7838, 4: an ALTSVC frame says what the field says, which rules may change.
+#[test]
+fn alternative_services_are_a_field_in_a_frame() {
+    let altsvc = |stream| frame(10, 0, stream, b"\0\0h2=\":8443\"");
+    let removes = |host: &str, name: &str| HeaderRule {
+        profile: vec![],
+        host: vec![host.parse().unwrap()],
+        host_list: None,
+        direction: Direction::Response,
+        edits: vec![FieldEdit::Remove(name.into())],
+    };
+    for (rule, passes) in
+        [(removes("a", "Alt-Svc"), false), (removes("a", "x"), true), (removes("b", "alt-svc"), true)]
+    {
+        let mut ends = Ends::with_policy(ContentPolicy::default().with_headers(&[rule]));
+        let request = ends.request(1, END_STREAM, "GET", "/");
+        ends.passes(Client, &request);
+        for stream in [0, 1] {
+            if passes {
+                ends.passes(Server, &altsvc(stream));
+            } else {
+                ends.is_dropped(Server, &altsvc(stream));
+            }
+            // A client's means nothing.
+            ends.passes(Client, &altsvc(stream));
+        }
+        ends.passes(Server, &frame(PING, 0, 0, &[0; 8]));
+    }
 }
