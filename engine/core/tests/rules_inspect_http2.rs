@@ -188,25 +188,56 @@ fn more_than_the_window_is_too_large() {
     }
 }
 
-/// All data had to go, as the client's window was used up: the end still waits.
+/// Whatever had to go when the client's window was used up, the tail of what comes later waits.
+#[test]
+fn a_window_that_was_used_up_gives_no_tail_away() {
+    let listed = body(150_000);
+    let policy = Arc::new(policy(Some(Hold::Tail), &[&listed], &[]));
+    let mut world = connected(&policy, Threads::AtOnce, 65_535, 16_384);
+    asks(&mut world, 1);
+    world.says(Server, &frame(HEADERS, 4, 1, b"\x88"));
+    for window in listed.chunks(65_535) {
+        for part in window.chunks(16_384) {
+            world.says(Server, &frame(DATA, 0, 1, part));
+        }
+        if window.len() == 65_535 {
+            let octets = 65_535u32.to_be_bytes();
+            world.says(Client, &[frame(8, 0, 0, &octets), frame(8, 0, 1, &octets)].concat());
+        }
+    }
+    world.says(Server, &frame(DATA, END_STREAM, 1, b""));
+    world.runs_out();
+    let (sent, ends, is_reset) = stream(&world, 1);
+    assert_eq!((sent.len(), ends, is_reset), (150_000 - 16_384, false, true));
+    assert_eq!(world.told(), [("content.late", true, true)]);
+}
+
+/// The client's window was used up, so all data had to go: the end still waits. If the end comes before that, the tail does, too.
 #[test]
 fn the_end_of_a_stream_waits_for_the_verdict() {
-    let listed = body(65_000);
-    let policy = Arc::new(policy(Some(Hold::Tail), &[&listed], &[]));
-    let mut world = connected(&policy, Threads::Last, 65_535, 16_384);
-    asks(&mut world, 1);
-    let whole = response(1, b"", &listed, 16_250);
-    let data = whole.len() - 9;
-    world.says(Server, &whole[..data]);
-    world.answer_one();
-    // The end comes while a thread has all before it.
-    world.says(Server, &whole[data..]);
-    world.answer_one();
-    assert_eq!(stream(&world, 1).0.len(), 65_000);
-    assert_eq!((stream(&world, 1).1, stream(&world, 1).2), (false, false));
-    world.runs_out();
-    assert_eq!((stream(&world, 1).1, stream(&world, 1).2), (false, true));
-    assert_eq!(world.told(), [("content.late", true, true)]);
+    for (ends_early, gone) in [(false, 65_000), (true, 65_000 - 16_384)] {
+        let listed = body(65_000);
+        let policy = Arc::new(policy(Some(Hold::Tail), &[&listed], &[]));
+        let mut world = connected(&policy, Threads::Last, 65_535, 16_384);
+        asks(&mut world, 1);
+        let whole = response(1, b"", &listed, 16_250);
+        let data = whole.len() - 9;
+        world.says(Server, &whole[..data]);
+        world.answer_one();
+        if ends_early {
+            // While a thread has all before it.
+            world.says(Server, &whole[data..]);
+            world.answer_one();
+        } else {
+            world.answer_one();
+            world.says(Server, &whole[data..]);
+        }
+        assert_eq!(stream(&world, 1).0.len(), gone);
+        assert_eq!((stream(&world, 1).1, stream(&world, 1).2), (false, false));
+        world.runs_out();
+        assert_eq!((stream(&world, 1).1, stream(&world, 1).2), (false, true));
+        assert_eq!(world.told(), [("content.late", true, true)]);
+    }
 }
 
 #[test]

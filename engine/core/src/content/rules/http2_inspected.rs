@@ -152,9 +152,7 @@ impl Http2Rules {
             if inspection.holds_all() && (is_stuck || inspection.body() > most) {
                 judge.fails(inspection, Reason::ContentOversize, place(stream));
             }
-            if is_stuck {
-                inspection.release_tail();
-            }
+            inspection.set_stuck(is_stuck);
             if let Some(lacking) = decisions.lacks_room_for(held)
                 && !inspection.is_settled()
             {

@@ -397,9 +397,9 @@ impl Inspection {
         self.may_go() == u64::MAX
     }
 
-    /// Its sender cannot send more before some of it goes on: what has been looked at goes, whatever comes behind it.
-    pub(super) fn release_tail(&mut self) {
-        self.tail = 0;
+    /// While its sender cannot send more before some of it goes on, what has been looked at goes, whatever comes behind it.
+    pub(super) fn set_stuck(&mut self, is_stuck: bool) {
+        self.tail = if is_stuck { 0 } else { TAIL };
     }
 
     /// Threads lag so far behind that no more of the body is wanted.
