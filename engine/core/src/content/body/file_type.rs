@@ -147,7 +147,8 @@ const MAGICS: &[Magic] = &[
     (b"dex\n0", FileType::Dex),
     (b"\0asm", FileType::Wasm),
     (b"L\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46", FileType::Lnk),
-    (b"{\\rtf", FileType::Rtf),
+    // Word reads no further.
+    (b"{\\rt", FileType::Rtf),
     (b"\x89PNG\r\n\x1a\n", FileType::Image),
     (b"\xff\xd8\xff", FileType::Image),
     (b"GIF87a", FileType::Image),

@@ -280,6 +280,7 @@ fn types_of_files() {
         (FileType::Pdf, with(1024, &[(100, b"%PDF-1.7"), (257, b"ustar\0")])),
         (FileType::Script, with(1024, &[(0, b"#!/bin/sh\n"), (257, b"ustar\0")])),
         (FileType::Rtf, b"{\\rtf1".to_vec()),
+        (FileType::Rtf, b"{\\rt0 and Word opens it".to_vec()),
         (FileType::Script, b"#!/usr/bin/env python3\n".to_vec()),
         (FileType::Script, b"\xef\xbb\xbf#!/bin/sh".to_vec()),
         (FileType::Script, b"\r\n@ECHO OFF\r\n".to_vec()),
