@@ -155,7 +155,7 @@ impl Message {
     }
 
     fn is_blocked(&self) -> bool {
-        !self.is_of_ok() && (self.method == "DELETE" || self.target().ends_with(b"?reset"))
+        !self.is_of_ok() && (self.method.eq_ignore_ascii_case("DELETE") || self.target().ends_with(b"?reset"))
     }
 }
 
@@ -416,8 +416,8 @@ fn check(has_edits: bool, said: &[Said], outcome: &Outcome) {
         message.fields.iter().any(|(name, value)| name == "content-type" && value.starts_with(b"bad/"))
     };
     // The first rule that matches wins: no response changes that.
-    let is_decided =
-        |n: usize| requests.get(n).is_some_and(|request| request.method == "POST" || request.is_of_ok());
+    let is_told = |request: &Message| request.method.eq_ignore_ascii_case("POST") || request.is_of_ok();
+    let is_decided = |n: usize| requests.get(n).is_some_and(is_told);
     let mut n = 0;
     for message in &arrived {
         assert!(!is_bad(message) || is_decided(n) || (100..200).contains(&message.status), "{message:?}");
