@@ -284,7 +284,7 @@ reasons! {
         UpgradeUnasked = "upgrade_unasked", "101 to a request that did not ask for an upgrade; the reader goes on as HTTP.";
         BareLf = "bare_lf", "Rules only: an LF without CR that ends a line of a request's head, or of its chunks.";
         Nul = "nul", "Rules only: a NUL in a head.";
-        RequestLine = "request_line", "Rules only: a request line that is not method, target in one of its forms, and HTTP/1.0 or HTTP/1.1, with one space between them.";
+        RequestLine = "request_line", "Rules only: a request line that is not method, target in one of its forms, and HTTP/1.0 or HTTP/1.1, with one space between them; a fragment (#) in the target.";
         FieldName = "field_name", "Rules only: a line of a request's head without a colon, or with a field name that is not a token.";
         HostInvalid = "host_invalid", "Rules only: a Host, or a target with a host, that does not name one.";
         HostMissing = "host_missing", "Rules only: HTTP/1.1 without Host.";

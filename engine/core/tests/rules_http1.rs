@@ -210,6 +210,8 @@ fn what_can_be_read_in_two_ways_is_answered_and_goes_nowhere() {
         ("GET / HTTP/1.1\r\nHost: b\r\n\r\n", Ambiguity::Fronting, 421),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::RequestLine, 400),
         ("GET blocked HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::RequestLine, 400),
+        // nginx leaves the fragment out, Go and Undertow do not.
+        ("GET /x#/../blocked HTTP/1.1\r\nHost: a\r\n\r\n", Ambiguity::RequestLine, 400),
         ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", Ambiguity::CodingInHttp10, 400),
     ];
     for (request, ambiguity, status) in whole {

@@ -276,7 +276,8 @@ impl<'a> RequestLine<'a> {
     /// As RFC 9112, 3 has it, to the byte.
     fn is_strict(&self, line: &Line<'_>) -> bool {
         let version = if self.http10 { &b"HTTP/1.0"[..] } else { &b"HTTP/1.1"[..] };
-        let is_target = |byte: &u8| !byte.is_ascii_control() && *byte != b' ';
+        // A fragment is none of a target's. Some servers leave it out, for others it is of the path.
+        let is_target = |byte: &u8| !byte.is_ascii_control() && !matches!(byte, b' ' | b'#');
         // With that length there is one space at each of the two places, and nothing behind the version.
         line.text.len() == self.method.len() + 1 + self.target.len() + 1 + version.len()
             && line.text.ends_with(version)

@@ -51,7 +51,7 @@ pub(super) fn check_request(fields: &Fields) -> Result<(), Malformed> {
     } else {
         let path = fields.value(":path").ok_or(Malformed)?;
         ensure(path.starts_with(b"/") || path == b"*" && method == b"OPTIONS")?;
-        ensure(path.iter().all(|byte| !matches!(byte, 0..=b' ' | 0x7f)))?;
+        ensure(path.iter().all(|byte| !matches!(byte, 0..=b' ' | b'#' | 0x7f)))?;
         ensure(fields.value(":scheme").is_some_and(is_scheme))?;
     }
     let mut hosts = fields.values("host");
@@ -164,6 +164,7 @@ mod tests {
             ":method=GET|:protocol=websocket|:scheme=https|:path=/|:authority=a",
             ":method=GET|:scheme=https://b/?|:path=/|:authority=a",
             ":method=GET|:scheme=1s|:path=/|:authority=a",
+            ":method=GET|:scheme=https|:path=/x#/../y|:authority=a",
         ] {
             assert_eq!(check_request(&fields(text)), Err(Malformed), "{text}");
         }
