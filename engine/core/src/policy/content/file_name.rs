@@ -26,9 +26,7 @@ fn named(disposition: &str, names: &mut Vec<String>) -> bool {
     let mut add = |name: &str, is_known: bool| {
         if let Some(saved) = saved(name) {
             is_sure |= is_known && !saved.contains(char::REPLACEMENT_CHARACTER);
-            if !names.contains(&saved) {
-                names.push(saved);
-            }
+            names.push(saved);
         }
     };
     for (name, value) in parameters(disposition) {
@@ -39,7 +37,7 @@ fn named(disposition: &str, names: &mut Vec<String>) -> bool {
                 let words = with_words_decoded(&value);
                 add(&value, false);
                 add(&path::decoded(&value), words.is_some());
-                words.into_iter().for_each(|words| add(&words, false));
+                words.filter(|words| *words != value).into_iter().for_each(|words| add(&words, false));
             }
             "filename*" => {
                 let is_utf8 = value.get(..6).is_some_and(|charset| charset.eq_ignore_ascii_case("utf-8'"));
@@ -146,7 +144,9 @@ mod tests {
             let (name, value) = (&b"Content-Disposition"[..], disposition.as_bytes());
             fields.push(Field { name, value, never_indexed: false });
         }
-        file_names(&fields, path)
+        let mut names = file_names(&fields, path);
+        names.dedup();
+        names
     }
 
     #[test]
