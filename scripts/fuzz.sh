@@ -44,7 +44,7 @@ unsafe code of ours, so they are built without a sanitizer. The last line is "N 
 
   --seconds N   run each target for N seconds (default: 60)
   --hours N     run all targets for N hours together, in equal shares
-  --keep        add new inputs to the corpus in the repository, minimised
+  --keep        add new inputs to the corpus in the repository, as few as reach new code
   --list        print the names of the targets
   --help        this text
 
@@ -128,15 +128,11 @@ watch() {
     return "$status"
 }
 
-# Puts what was found into the kept corpus, as few inputs as reach the same code: how often they do is not asked, or there would be thousands.
+# Adds what was found to the kept corpus, as few inputs as reach new code: how often they reach it is not asked, or there would be thousands. What
+# is kept stays, as some of it has shown a fault.
 keep_found() {
-    local target=$1 found=$2 corpus=$3 merged
-    merged=$(mktemp -d)
-    fuzz run "$target" "$merged" "$corpus" "$found" -- -merge=1 -use_counters=0 -max_len=2048 >>"$logs/$target.log" 2>&1
-    rm -rf "$corpus"
-    mkdir "$corpus"
-    mv "$merged"/* "$corpus"
-    rmdir "$merged"
+    local target=$1 found=$2 corpus=$3
+    fuzz run "$target" "$corpus" "$found" -- -merge=1 -use_counters=0 -max_len=2048 >>"$logs/$target.log" 2>&1
     say "   kept: $(find "$corpus" -type f | wc -l) inputs, $(du -sh --apparent-size "$corpus" | cut -f 1)"
 }
 

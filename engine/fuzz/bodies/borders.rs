@@ -4,6 +4,8 @@ use wireglass_core::content::{Border, Borders, HeadKind, What};
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::HttpEvent;
 
+/// Bytes of a client that may not say yet what it speaks.
+const UNDECIDED: u64 = 1024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Takes borders, and panics at the first that is not sound.
@@ -77,10 +79,11 @@ impl Borders for Sound {
         if let Some(head) = head {
             assert_eq!(head.tx_id, tx_id.unwrap_or_default(), "{border:?}");
         }
-        // Of a frame, the header must be known; of a client, the protocol: what begins like the preface of HTTP/2 may still be a request.
+        // Of a frame, the header must be known; of a client, the protocol: what begins like the preface of HTTP/2 may still be a request, and so
+        // may blanks and a long method.
         let late = match what {
             What::Off(_) | What::NoMessage => 0,
-            _ if from == End::Client && (known.last.is_none() || known.before <= PREFACE.len() as u64) => 0,
+            _ if from == End::Client && (known.last.is_none() || known.before <= UNDECIDED) => 0,
             What::HeadBegins | What::FrameBegins if self.is_http2 => at + 9,
             What::HeadBegins | What::DataBegins => at + 1,
             _ => at,

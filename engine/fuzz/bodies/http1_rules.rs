@@ -223,6 +223,10 @@ fn chunked(bytes: &[u8]) -> Option<Option<usize>> {
     // Servers' lines may end without CR (RFC 9112, 2.2).
     let line = |at: usize| bytes[at..].iter().position(|byte| *byte == b'\n').map(|end| at + end + 1);
     loop {
+        // Without CR, this reader takes the line after it for a part of it. Browsers and curl do not.
+        if line(at).is_some_and(|end| !bytes[at..end].ends_with(b"\r\n")) {
+            return None;
+        }
         let (used, size) = match httparse::parse_chunk_size(&bytes[at..]) {
             Ok(httparse::Status::Complete(chunk)) => chunk,
             Ok(httparse::Status::Partial) => return Some(None),
