@@ -4,14 +4,14 @@ use wireglass_core::content::{Border, Borders, HeadKind, What};
 use wireglass_core::end::{End, PerEnd};
 use wireglass_core::event::HttpEvent;
 
-/// Bytes of a client that may not say yet what it speaks.
-const UNDECIDED: u64 = 1024;
+/// After so many bytes of a client it is decided what it speaks.
+const DECIDED: usize = 1024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Takes borders, and panics at the first that is not sound.
 pub struct Sound {
     is_http2: bool,
-    /// The first bytes of a client that may yet speak HTTP/2.
+    /// The first bytes of the client.
     start: Vec<u8>,
     directions: PerEnd<Direction>,
     /// All that were told, each with the request target of its head.
@@ -51,9 +51,10 @@ impl Sound {
         let direction = &mut self.directions[from];
         direction.before = direction.given;
         direction.given += bytes.len() as u64;
-        if self.directions[End::Server].given == 0 && self.start.len() < PREFACE.len() {
+        if from == End::Client && self.start.len() < DECIDED {
+            let may_be_http2 = self.directions[End::Server].given == 0 && self.start.len() < PREFACE.len();
             self.start.extend_from_slice(bytes);
-            self.is_http2 |= self.start.starts_with(PREFACE);
+            self.is_http2 |= may_be_http2 && self.start.starts_with(PREFACE);
         }
     }
 
@@ -79,11 +80,10 @@ impl Borders for Sound {
         if let Some(head) = head {
             assert_eq!(head.tx_id, tx_id.unwrap_or_default(), "{border:?}");
         }
-        // Of a frame, the header must be known; of a client, the protocol: what begins like the preface of HTTP/2 may still be a request, and so
-        // may blanks and a long method.
+        // Of a frame, the header must be known; of a client, the protocol.
         let late = match what {
             What::Off(_) | What::NoMessage => 0,
-            _ if from == End::Client && (known.last.is_none() || known.before <= UNDECIDED) => 0,
+            _ if from == End::Client && (known.last.is_none() || known.before <= undecided(&self.start)) => 0,
             What::HeadBegins | What::FrameBegins if self.is_http2 => at + 9,
             What::HeadBegins | What::DataBegins => at + 1,
             _ => at,
@@ -93,6 +93,15 @@ impl Borders for Sound {
         let Some(next) = next else { panic!("{border:?} in {:?}, stream {stream}", known.place) };
         (known.place, known.last) = (next, Some(at));
     }
+}
+
+/// How many of a client's first bytes leave open what it speaks: the beginning of HTTP/2's preface, or blanks and a method without its end.
+fn undecided(start: &[u8]) -> u64 {
+    let preface = start.iter().zip(PREFACE).take_while(|(byte, known)| byte == known).count();
+    let blanks = start.iter().take_while(|byte| matches!(byte, b'\t'..=b'\r' | b' ')).count();
+    let is_method = |byte: &&u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let method = start[blanks..].iter().take_while(is_method).count();
+    preface.max(blanks + method).min(DECIDED) as u64
 }
 
 fn http1(known: &mut Direction, &Border { from, at, stream, tx_id, what }: &Border) -> Option<Place> {

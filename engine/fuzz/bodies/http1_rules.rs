@@ -190,7 +190,7 @@ fn read(mut bytes: &[u8], methods: Option<&[String]>) -> Vec<Message> {
         let body = if has_none {
             Some(0)
         } else if value("transfer-encoding").is_some() {
-            let Some(length) = chunked(rest) else { return all };
+            let Some(length) = chunked(rest, methods.is_some()) else { return all };
             length
         } else if let Some(length) = value("content-length") {
             std::str::from_utf8(length).ok().and_then(|text| text.trim().parse().ok())
@@ -218,13 +218,13 @@ fn read(mut bytes: &[u8], methods: Option<&[String]>) -> Vec<Message> {
 }
 
 /// Bytes of all chunks and trailers, if they are all there (RFC 9112, 7.1). None: they are none, as `9 x` for a size.
-fn chunked(bytes: &[u8]) -> Option<Option<usize>> {
+fn chunked(bytes: &[u8], is_response: bool) -> Option<Option<usize>> {
     let mut at = 0;
     // Servers' lines may end without CR (RFC 9112, 2.2).
     let line = |at: usize| bytes[at..].iter().position(|byte| *byte == b'\n').map(|end| at + end + 1);
     loop {
-        // Without CR, this reader takes the line after it for a part of it. Browsers and curl do not.
-        if line(at).is_some_and(|end| !bytes[at..end].ends_with(b"\r\n")) {
+        // Where a server leaves out CR, this reader takes the next line for a part of it. Browsers and curl do not.
+        if is_response && line(at).is_some_and(|end| !bytes[at..end].ends_with(b"\r\n")) {
             return None;
         }
         let (used, size) = match httparse::parse_chunk_size(&bytes[at..]) {
