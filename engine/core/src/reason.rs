@@ -270,10 +270,10 @@ reasons! {
     Ambiguity {
         LengthAndCoding = "length_and_coding", "Content-Length and Transfer-Encoding in one message; read by the coding.";
         CodingInHttp10 = "coding_in_http10", "Transfer-Encoding in HTTP/1.0; it counts.";
-        CodingRepeated = "coding_repeated", "Transfer-Encoding, or chunked in it, more than once; the last one counts.";
+        CodingRepeated = "coding_repeated", "Transfer-Encoding, or chunked in it, more than once, or an empty item in it; the last one counts.";
         CodingNotChunked = "coding_not_chunked", "Transfer-Encoding that does not end in chunked; a request is read by Content-Length, a response to the end.";
         LengthsDiffer = "lengths_differ", "Different Content-Lengths; the first one counts.";
-        LengthInvalid = "length_invalid", "A Content-Length that is not a number; its leading digits count.";
+        LengthInvalid = "length_invalid", "A Content-Length that is not a number, or a list with an empty item; its leading digits count.";
         Folded = "folded", "A framing field, or Host, continued on the next line; the lines are joined. If rules apply: any field of a request.";
         SpaceInName = "space_in_name", "A space before the colon of a framing field or Host; the field counts.";
         LongField = "long_field", "A framing field, or Host, that is too long to read.";

@@ -309,6 +309,7 @@ fn odd_requests() -> Vec<Odd> {
         // Refused by both, with 400 or 501.
         post(b"Transfer-Encoding: chunked, gzip", b"").marked(&[Ambiguity::CodingNotChunked]),
         post(b"Transfer-Encoding: xchunked", b"").marked(&[Ambiguity::CodingNotChunked]),
+        post(b"Transfer-Encoding: , chunked", b"0\r\n\r\n").marked(&[Ambiguity::CodingRepeated]),
         post(b"Transfer-Encoding:", b"").marked(&[Ambiguity::CodingNotChunked]),
         post(b"Transfer-Encoding: chunked\r\n x", b"").marked(&[Ambiguity::CodingNotChunked, Ambiguity::Folded]),
         post(b"Transfer-Encoding : chunked", b"0\r\n\r\n").marked(&[Ambiguity::SpaceInName]),
@@ -317,6 +318,9 @@ fn odd_requests() -> Vec<Odd> {
         post(b"Content-Length: 5\r\nContent-Length: 5,5", b"hello"),
         post(b"Content-Length: +5", b"hello").marked(&[Ambiguity::LengthInvalid]),
         post(b"Content-Length: 5 x", b"hello").marked(&[Ambiguity::LengthInvalid]),
+        post(b"Content-Length: ,5", b"hello").marked(&[Ambiguity::LengthInvalid]),
+        post(b"Content-Length: 5,", b"hello").marked(&[Ambiguity::LengthInvalid]),
+        post(b"Content-Length: 5, 5", b"hello"),
         post(b"Content-Length: -1", b"").marked(&[Ambiguity::LengthInvalid]),
     ]
 }

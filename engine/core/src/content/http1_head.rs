@@ -472,10 +472,19 @@ impl Head {
                 self.connection_upgrade |= items(value).any(|item| item.eq_ignore_ascii_case(b"upgrade"));
             }
             Field::Upgrade => self.upgrade = true,
-            Field::ContentLength => items(value).for_each(|item| self.content_length(item)),
+            Field::ContentLength => {
+                // Some servers take ",5" for 0, and an empty value, too. Clients pass over a length that is empty.
+                if has_gap(value) || value.is_empty() && self.is_strict_request() {
+                    self.mark(Ambiguity::LengthInvalid);
+                }
+                items(value).for_each(|item| self.content_length(item));
+            }
             Field::TransferEncoding => {
                 self.codings = self.codings.saturating_add(1);
                 self.coding = Coding::Empty;
+                if has_gap(value) {
+                    self.mark(Ambiguity::CodingRepeated);
+                }
                 items(value).for_each(|item| self.transfer_coding(item));
             }
             Field::Other => {}
@@ -587,6 +596,11 @@ impl Head {
 /// The items of a list, empty ones too; at least one.
 fn items(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// A list with an empty item, which some readers pass over (RFC 9110, 5.6.1.2) and some take for the value.
+fn has_gap(value: &[u8]) -> bool {
+    value.contains(&b',') && items(value).any(<[u8]>::is_empty)
 }
 
 /// RFC 9112, 2.3, in any case and with any numbers, as both servers take some: whether it is HTTP/1.0. None: no version.
