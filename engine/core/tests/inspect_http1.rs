@@ -485,6 +485,9 @@ fn first_bytes_decide() {
     assert_eq!(off(Client, b"\x00\x01\x02"), Some(InspectorOff::NotHttp));
     assert_eq!(off(Client, b"EHLO\r\n"), Some(InspectorOff::NotHttp));
     assert_eq!(off(Client, b"0\t\x02\x01\x01"), Some(InspectorOff::NotHttp));
+    assert_eq!(off(Client, b"0 \x02\x01\x01\x60\x1b"), Some(InspectorOff::NotHttp));
+    assert_eq!(off(Client, b"0 "), None);
+    assert_eq!(off(Client, b"0 / HTTP/1.1\r\n"), None);
     assert_eq!(off(Client, &[b'A'; 2000]), None);
     assert_eq!(off(Client, &[b'\n'; 2000]), None);
     assert_eq!(off(Server, b"220 mail.example ESMTP\r\n"), Some(InspectorOff::NotHttp));

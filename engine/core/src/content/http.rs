@@ -306,6 +306,12 @@ fn recognise(start: &[u8]) -> Result<Option<Version>, InspectorOff> {
     // A short one before such a byte may be a tag before a length.
     let is_word = || method.len() > 2 && method.iter().all(u8::is_ascii_alphabetic);
     match rest[0] {
+        // Likewise before a space: so LDAP begins a message of 32 bytes. No target begins with a control character.
+        b' ' if (1..3).contains(&method.len()) => match rest.get(1) {
+            None => Ok(None),
+            Some(next) if next.is_ascii_control() && !is_blank(next) => Err(InspectorOff::NotHttp),
+            Some(_) => Ok(Some(Version::Http1)),
+        },
         b' ' if !method.is_empty() => Ok(Some(Version::Http1)),
         b'\t' | 0x0b | 0x0c if is_word() => Ok(Some(Version::Http1)),
         _ => Err(InspectorOff::NotHttp),
