@@ -295,11 +295,14 @@ impl PairsArgs {
     }
 }
 
-/// Scenarios with these names, and those of the engine alone or of two cores whose names contain one of these. Without names the
-/// standard set of two cores, or all of the engine alone.
+/// Scenarios with these names, and those of the engine alone or of two cores whose names contain one of these. A whole name of two cores
+/// stands for the same scenario of the engine alone where that is asked for. Without names the standard set of two cores, or all of the
+/// engine alone.
 fn chosen(names: &[String], alone: bool) -> Result<Vec<Scenario>, Failure> {
     let all = scenario::all();
     let is_whole = |name: &String| all.iter().any(|scenario| scenario.name() == *name);
+    let of_alone = |name: &String| Some(format!("alone-{name}")).filter(|own| alone && is_whole(own));
+    let names: Vec<_> = names.iter().map(|name| of_alone(name).unwrap_or_else(|| name.clone())).collect();
     let (whole, parts): (Vec<_>, Vec<_>) = names.iter().partition(|name| is_whole(name));
     let wanted = |scenario: &Scenario| {
         let name = scenario.name();
@@ -369,4 +372,28 @@ fn show(run: &Run, plots: Option<&Path>) -> Result<(), Failure> {
     println!("{}\n{}", report::machine(&run.machine), report::HEAD);
     run.outcomes.iter().for_each(|outcome| println!("{}", report::line(outcome)));
     plots.map_or(Ok(()), |folder| report::plots(run, folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str], alone: bool) -> Vec<String> {
+        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
+        chosen(&names, alone).unwrap().iter().map(Scenario::name).collect()
+    }
+
+    #[test]
+    fn whole_names_are_one_scenario() {
+        assert_eq!(names(&["throughput-inspect-64k"], false), ["throughput-inspect-64k"]);
+        assert_eq!(names(&["throughput-inspect-64k"], true), ["alone-throughput-inspect-64k"]);
+        assert_eq!(names(&["alone-throughput-inspect-64k"], false), ["alone-throughput-inspect-64k"]);
+    }
+
+    #[test]
+    fn parts_of_names_are_of_one_kind() {
+        assert!(names(&["inspect"], true).iter().all(|name| name.starts_with("alone-")));
+        assert!(!names(&["inspect"], false).iter().any(|name| name.starts_with("alone-")));
+        assert!(chosen(&["no such".into()], true).is_err());
+    }
 }
