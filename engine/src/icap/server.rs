@@ -15,6 +15,8 @@ use super::counters::IcapCounters;
 
 /// Bytes that are read at once.
 const READ: usize = 16 * 1024;
+/// Bytes that are kept to be sent again: heads and a preview, or the beginning of a body.
+const MAX_AGAIN: usize = 64 * 1024;
 
 /// What a configuration says of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +143,8 @@ impl Server {
         let line = self.line()?;
         let Settings { service, method, preview, .. } = &self.settings;
         let exchange = Exchange::new(service, *method, heads, Some(*preview).filter(|octets| *octets > 0));
-        Ok(Asking { line, exchange, output: Vec::new(), sent: 0, left: self.settings.timeout })
+        let again = line.is_reused.then(Vec::new);
+        Ok(Asking { line, exchange, output: Vec::new(), sent: 0, again, left: self.settings.timeout })
     }
 
     /// What the service says of itself.
@@ -172,18 +175,20 @@ impl Server {
     fn line(self: &Arc<Self>) -> Result<Line, Failure> {
         let used = Arc::new(Mutex::new(Used { stream: None, since: Instant::now() }));
         // From here on it is counted until the line is dropped.
-        let line = Line { server: Arc::clone(self), used: Arc::clone(&used), is_kept: false };
+        let server = Arc::clone(self);
+        let mut line = Line { server, used: Arc::clone(&used), is_reused: false, is_kept: false };
         let mut connection = lock(&used);
         self.make_room(&used)?;
         while let Some(stream) = self.pop_idle() {
             // Whoever has something to say now, or nothing any more, has closed it meanwhile.
             if stream.peek(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
                 connection.stream = Some(stream);
+                line.is_reused = true;
                 break;
             }
         }
         if connection.stream.is_none() {
-            connection.stream = Some(self.connect()?);
+            connection.stream = Some(self.connect(Instant::now() + self.settings.timeout)?);
         }
         drop(connection);
         Ok(line)
@@ -216,9 +221,8 @@ impl Server {
         lock(&self.idle).pop()
     }
 
-    fn connect(&self) -> Result<TcpStream, Failure> {
+    fn connect(&self, until: Instant) -> Result<TcpStream, Failure> {
         let Service { host, port, .. } = &self.settings.service;
-        let until = Instant::now() + self.settings.timeout;
         let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
         for address in (host.trim_matches(['[', ']']), *port).to_socket_addrs()? {
             let left = until.saturating_duration_since(Instant::now());
@@ -247,6 +251,8 @@ impl Server {
 struct Line {
     server: Arc<Server>,
     used: Arc<Mutex<Used>>,
+    /// It has had an exchange before.
+    is_reused: bool,
     /// It is good for another exchange.
     is_kept: bool,
 }
@@ -254,6 +260,16 @@ struct Line {
 impl Line {
     fn keep(mut self) {
         self.is_kept = true;
+    }
+
+    /// A new connection takes the place of the one that the server has closed.
+    fn reconnect(&mut self, until: Instant) -> Result<(), Failure> {
+        let mut used = lock(&self.used);
+        if used.stream.is_none() {
+            return Err(Failure::Down(ErrorKind::NotConnected.into()));
+        }
+        used.stream = Some(self.server.connect(until)?);
+        Ok(())
     }
 
     /// Sends what can be sent of `output`, from `sent` on, and reads what there is; waits for one of both. Returns what was read.
@@ -322,6 +338,9 @@ pub struct Asking {
     exchange: Exchange,
     output: Vec<u8>,
     sent: usize,
+    /// All that was given to a connection that was kept, while nothing has come back: a server may have closed it just then, and is asked
+    /// again on a new one. None: it is too late for that, or too much.
+    again: Option<Vec<u8>>,
     /// How long the server may still keep it waiting.
     left: Duration,
 }
@@ -348,7 +367,7 @@ impl Asking {
 
     /// Bytes of memory that it holds beside its own size.
     pub fn memory(&self) -> usize {
-        self.exchange.memory() + self.output.capacity()
+        self.exchange.memory() + self.output.capacity() + self.again.as_ref().map_or(0, Vec::capacity)
     }
 
     /// Sends and reads until there is an outcome, or `is_enough` with nothing left to send.
@@ -371,6 +390,10 @@ impl Asking {
                 return Ok(Some(outcome));
             }
             let more = self.exchange.take_output();
+            if let Some(again) = &mut self.again {
+                again.extend_from_slice(&more);
+                self.again.take_if(|again| again.len() > MAX_AGAIN);
+            }
             if self.sent == self.output.len() {
                 (self.output, self.sent) = (more, 0);
             } else {
@@ -379,7 +402,16 @@ impl Asking {
             if self.sent == self.output.len() && is_enough(self) {
                 return Ok(None);
             }
-            match self.line.turn(&self.output, &mut self.sent, &mut buffer, until)? {
+            let turn = self.line.turn(&self.output, &mut self.sent, &mut buffer, until);
+            if !matches!(turn, Ok(None))
+                && let Some(again) = self.again.take()
+                && matches!(turn, Ok(Some(0)) | Err(Failure::Down(_)))
+            {
+                self.line.reconnect(until)?;
+                (self.output, self.sent) = (again, 0);
+                continue;
+            }
+            match turn? {
                 Some(0) => self.exchange.closed()?,
                 Some(read) => self.exchange.receive(&buffer[..read])?,
                 None => {}

@@ -76,6 +76,40 @@ fn a_connection_is_kept_and_one_that_was_closed_is_replaced() {
     }
 }
 
+/// A server may close a connection that is kept just when the next question comes: with an end, or a reset.
+#[test]
+fn a_question_on_a_connection_that_is_closing_is_asked_again() {
+    for (preview, body) in [(4, 4), (4, 200_000), (0, 20_000)] {
+        let server = server(
+            move |number, mut stream| {
+                let end = if preview == 0 { "\r\n0\r\n\r\n" } else { "ieof\r\n\r\n" };
+                read_until(&mut stream, if body > 4 && number > 0 { "0\r\n\r\n" } else { end });
+                stream.write_all(CLEAN.as_bytes()).unwrap();
+                // It begins to read the next question, and then goes.
+                let _ = stream.read(&mut [0]);
+            },
+            1,
+        );
+        let settings = Settings { preview, ..server.settings().clone() };
+        let server = Server::new(settings);
+        assert_eq!(ask(&server, b"abcd").unwrap(), Outcome::Unmodified);
+        assert_eq!(ask(&server, &vec![b'x'; body]).unwrap(), Outcome::Unmodified, "{preview} {body}");
+    }
+    // Where a new one is closed without an answer, too, it is not asked a third time.
+    let server = server(
+        |number, mut stream| {
+            if number != 1 {
+                read_until(&mut stream, "ieof\r\n\r\n");
+                stream.write_all(CLEAN.as_bytes()).unwrap();
+            }
+            let _ = stream.read(&mut [0]);
+        },
+        1,
+    );
+    assert_eq!(ask(&server, b"abcd").unwrap(), Outcome::Unmodified);
+    assert!(matches!(ask(&server, b"abcd"), Err(Failure::Down(_) | Failure::Icap(IcapError::Closed))));
+}
+
 #[test]
 fn a_large_body_goes_out_while_the_answer_comes_back() {
     // An echo: whoever writes all before reading waits for ever.
