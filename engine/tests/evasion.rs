@@ -323,6 +323,32 @@ fn a_bypass_ends_with_its_connection() {
     assert_held_back(&mut wire, Segment { payload: hello("secret.example.com"), ..ack });
 }
 
+/// With `not_tls = "bypass"`: what OpenSSL, GnuTLS or Go would find a hello in is TLS, however it begins.
+#[test]
+fn a_hello_that_does_not_look_like_one() {
+    let outside_tls = OutsideTls { bypass_not_tls: true, ..OutsideTls::default() };
+    let setup = Setup { outside_tls, ..Setup::default() };
+    let good = hello("secret.example.com");
+    let ssl_2 = vec![0x80, 0x2e, 1, 3, 3, 0, 3];
+    let behind = |record: &[u8]| [record, &good].concat();
+    let odd_version = [&[22, 2, 0][..], &good[3..]].concat();
+    let warned = behind(&[21, 3, 1, 0, 2, 1, 100]);
+    for payload in [behind(&[22, 3, 1, 0, 0]), behind(&[20, 3, 3, 0, 1, 1]), warned, ssl_2, odd_version] {
+        let mut wire = Wire::new(&setup);
+        wire.shake_hands();
+        assert_no_payload(&wire.send(Segment { payload: payload.clone(), ..from_client() }));
+        // Nor where its first byte comes alone.
+        let mut wire = Wire::new(&setup);
+        wire.shake_hands();
+        assert_no_payload(&wire.send(Segment { payload: payload[..1].to_vec(), ..from_client() }));
+        let rest = Segment { seq: CLIENT + 2, payload: payload[1..].to_vec(), ..from_client() };
+        assert_no_payload(&wire.send(rest));
+    }
+    let mut wire = Wire::new(&setup);
+    wire.shake_hands();
+    assert_eq!(wire.send(Segment { payload: b"GET / HTTP/1.1\r\n".to_vec(), ..from_client() }).len(), 1);
+}
+
 /// With `not_tls = "bypass"`: a hello that is broken off is still no reason to let the rest of it pass.
 #[test]
 fn a_hello_that_is_broken_off_by_a_fin() {
