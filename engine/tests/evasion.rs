@@ -11,7 +11,7 @@ use support::lab::{Lab, NAME, Setup};
 use support::raw::{RawSegment, hello};
 use support::rules::{Action, Rules};
 use wireglass::simulate::Engine;
-use wireglass_core::flow::OutsideTls;
+use wireglass_core::flow::{Midstream, OutsideTls};
 use wireglass_core::reason::PacketDrop;
 use wireglass_testbed::{Duration, Instant, Middle, PortSide};
 
@@ -323,6 +323,32 @@ fn a_bypass_ends_with_its_connection() {
     assert_held_back(&mut wire, Segment { payload: hello("secret.example.com"), ..ack });
 }
 
+/// With `not_tls = "bypass"`: what OpenSSL, GnuTLS or Go would find a hello in is TLS, however it begins.
+#[test]
+fn a_hello_that_does_not_look_like_one() {
+    let outside_tls = OutsideTls { bypass_not_tls: true, ..OutsideTls::default() };
+    let setup = Setup { outside_tls, ..Setup::default() };
+    let good = hello("secret.example.com");
+    let ssl_2 = vec![0x80, 0x2e, 1, 3, 3, 0, 3];
+    let behind = |record: &[u8]| [record, &good].concat();
+    let odd_version = [&[22, 2, 0][..], &good[3..]].concat();
+    let warned = behind(&[21, 3, 1, 0, 2, 1, 100]);
+    for payload in [behind(&[22, 3, 1, 0, 0]), behind(&[20, 3, 3, 0, 1, 1]), warned, ssl_2, odd_version] {
+        let mut wire = Wire::new(&setup);
+        wire.shake_hands();
+        assert_no_payload(&wire.send(Segment { payload: payload.clone(), ..from_client() }));
+        // Nor where its first byte comes alone.
+        let mut wire = Wire::new(&setup);
+        wire.shake_hands();
+        assert_no_payload(&wire.send(Segment { payload: payload[..1].to_vec(), ..from_client() }));
+        let rest = Segment { seq: CLIENT + 2, payload: payload[1..].to_vec(), ..from_client() };
+        assert_no_payload(&wire.send(rest));
+    }
+    let mut wire = Wire::new(&setup);
+    wire.shake_hands();
+    assert_eq!(wire.send(Segment { payload: b"GET / HTTP/1.1\r\n".to_vec(), ..from_client() }).len(), 1);
+}
+
 /// With `not_tls = "bypass"`: a hello that is broken off is still no reason to let the rest of it pass.
 #[test]
 fn a_hello_that_is_broken_off_by_a_fin() {
@@ -507,6 +533,40 @@ fn connections_from_before_pass() {
     wire.shake_hands();
     flood(&mut wire, 1);
     assert_eq!(wire.send(Segment { payload: vec![7; 100], ..from_client() }).len(), 1);
+}
+
+/// What goes by as older than the engine makes no way for a younger one between the same ports, not even in its SYN; and a SYN that anyone may
+/// have sent does not end it.
+#[test]
+fn a_connection_from_before_takes_no_other_along() {
+    let mut wire = Wire::new(&Setup::default());
+    let old = Segment { payload: vec![7; 100], ..from_client() };
+    assert_eq!(wire.send(old.clone()).len(), 1);
+    let syn = Segment { flags: SYN, seq: 9_000, ack: 0, ..from_client() };
+    let syn_ack = Segment { flags: SYN_ACK, seq: 40, ack: 9_001, ..from_server() };
+    assert_no_payload(&wire.send(Segment { payload: hello("secret.example.com"), ..syn.clone() }));
+    assert_eq!(wire.send(syn.clone()).len(), 1);
+    // A server that has the old connection says so, and it goes on.
+    assert_eq!(wire.send_both(from_server()).0.len(), 1);
+    assert_eq!(wire.send(old).len(), 1);
+    assert!(wire.send_both(syn_ack.clone()).0.is_empty(), "another one");
+    assert_eq!(wire.send(syn).len(), 1);
+    assert_eq!(wire.send_both(syn_ack).0.len(), 1);
+    let ack = Segment { seq: 9_001, ack: 41, ..from_client() };
+    wire.send(ack.clone());
+    assert_held_back(&mut wire, Segment { payload: hello("secret.example.com"), ..ack });
+}
+
+/// Where only the server's half is seen, its answers to SYNs that went another way pass.
+#[test]
+fn the_servers_half_goes_on_with_another_connection() {
+    let outside_tls = OutsideTls { midstream: Midstream::Forward, ..OutsideTls::default() };
+    let mut wire = Wire::new(&Setup { outside_tls, ..Setup::default() });
+    let data = Segment { payload: vec![7; 100], ..from_server() };
+    assert_eq!(wire.send_both(data.clone()).0.len(), 1);
+    let again = Segment { flags: SYN_ACK, seq: 500_000, ack: 9_001, ..from_server() };
+    assert_eq!(wire.send_both(again).0.len(), 1);
+    assert_eq!(wire.send_both(Segment { seq: 500_001, ack: 9_001, ..data }).0.len(), 1);
 }
 
 /// A hello in fragments is a hello, and none of them leaves: not before the last one has come, and not after a refusal.

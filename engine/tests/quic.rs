@@ -7,6 +7,7 @@ mod support;
 
 use client::{ID, SERVER_ID, SHORT, crypto, hello, initial, long, v1};
 use rustls::quic::Version;
+use support::fragments::fragment_of;
 use support::frames::datagram;
 use support::lab::{NAME, Setup};
 use support::rules::{Action, RULE, Rules};
@@ -97,6 +98,22 @@ fn a_name_that_is_blocked_has_no_quic_although_all_else_has() {
             (None, None, Fate::Forwarded),
         ]
     );
+}
+
+/// A connection that has passed lets no hello pass in the fragments of a datagram, of which the first may hold nothing of it.
+#[test]
+fn fragments_bring_no_hello_along() {
+    let mut wire = wire(Action::Bypass, PassAction::Drop);
+    assert_eq!(up(&mut wire, 5000, &v1(0, &crypto(0, &hello(NAME)))), 1);
+    let other = initial(Version::V1, b"other id", 0, &crypto(0, &hello("other.example")));
+    let whole = datagram(true, 1, (5000, 443), &other);
+    let first = &whole[34..42];
+    assert_eq!(
+        wire.send(PortSide::Inside, fragment_of(&whole[..34], (14, true), 7, 0, first, true))[1].len(),
+        0
+    );
+    assert_eq!(wire.dropped(PacketDrop::Quic), 1);
+    assert_eq!(up(&mut wire, 5000, SHORT), 1);
 }
 
 /// What was held for one hello does not go on with another one, in however many pieces it comes.

@@ -4,7 +4,7 @@
 #[path = "support/quic.rs"]
 mod client;
 
-use client::{ID, SERVER_ID, SHORT, crypto, hello, initial, long, v1};
+use client::{ID, SERVER_ID, SHORT, crypto, hello, initial, initial_to, long, v1};
 use proptest::prelude::*;
 use rustls::quic::Version;
 use wireglass_core::quic::{FromClient, InitialSuite, QuicFlow};
@@ -186,6 +186,55 @@ fn a_second_hello_is_judged_for_itself() {
     assert!(flow.from_server(&long(3, b"c", b"retry id")));
     let again = |hello: &[u8]| initial(Version::V1, b"retry id", 1, &crypto(0, hello));
     assert_eq!(say(&mut flow, &again(&bad)), Is::Hello("bad.example".into()));
+}
+
+/// A server that has forgotten a connection knows nothing of the name that it gave it: who uses it again begins another one.
+#[test]
+fn the_name_of_a_connection_begins_no_other() {
+    let (good, bad) = (hello("good.example"), hello("bad.example"));
+    let begun = || {
+        let mut flow = QuicFlow::default();
+        assert_eq!(say(&mut flow, &v1(0, &crypto(0, &good))), Is::Hello("good.example".into()));
+        flow.decide(true);
+        assert!(flow.from_server(&long(0, b"c", SERVER_ID)));
+        flow
+    };
+    let again = |number, frames: &[u8]| initial(Version::V1, SERVER_ID, number, frames);
+    let mut flow = begun();
+    assert_eq!(say(&mut flow, &again(0, &crypto(0, &bad))), Is::Hello("bad.example".into()));
+    flow.decide(false);
+    assert_eq!(say(&mut flow, &again(0, &crypto(0, &bad))), Is::Refused);
+    // With frames that are not read here, behind a packet that is for the connection that stands, and in pieces.
+    assert_eq!(say(&mut begun(), &again(0, &[0x30, 0, 0, 0])), Is::Unread);
+    let behind = [long(2, SERVER_ID, b"c"), again(0, &crypto(0, &bad))].concat();
+    assert_eq!(say(&mut begun(), &behind), Is::Hello("bad.example".into()));
+    let mut flow = begun();
+    assert_eq!(say(&mut flow, &again(0, &crypto(100, &bad[100..]))), Is::Hold);
+    assert_eq!(say(&mut flow, &again(1, &crypto(0, &bad[..100]))), Is::Hello("bad.example".into()));
+    // What the connection itself has to say there has the keys that it began with.
+    let goes_on = |number, frames: &[u8]| initial_to(Version::V1, (ID, SERVER_ID), number, frames);
+    assert_eq!(say(&mut begun(), &goes_on(1, &[2, 0, 0, 0, 0])), Is::Pass);
+    assert_eq!(say(&mut begun(), &goes_on(1, &crypto(good.len(), &good))), Is::Pass);
+}
+
+/// After a Retry a server may keep the name that it has given there, and the client's keys follow from that.
+#[test]
+fn a_server_may_keep_the_name_of_its_retry() {
+    let (good, bad) = (hello("good.example"), hello("bad.example"));
+    let to_retry = |number, frames: &[u8]| initial(Version::V1, b"retry id", number, frames);
+    let begun = || {
+        let mut flow = QuicFlow::default();
+        assert_eq!(say(&mut flow, &to_retry(1, &crypto(0, &good))), Is::Hello("good.example".into()));
+        flow.decide(true);
+        assert!(flow.from_server(&long(0, b"c", b"retry id")));
+        flow
+    };
+    // An acknowledgement, the same again, and a second hello, which a HelloRetryRequest has asked for.
+    let second = crypto(good.len(), &good);
+    for frames in [&[2, 0, 0, 0, 0][..], &crypto(0, &good), &second] {
+        assert_eq!(say(&mut begun(), &to_retry(2, frames)), Is::Pass);
+    }
+    assert_eq!(say(&mut begun(), &to_retry(2, &crypto(0, &bad))), Is::Unread);
 }
 
 #[test]

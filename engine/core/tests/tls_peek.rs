@@ -180,15 +180,43 @@ fn what_is_not_tls() {
     for bytes in [
         &b"GET / HTTP/1.1\r\n"[..],
         b"SSH-2.0-OpenSSH_9.2\r\n",
-        &[0x80, 0x2e, 1, 3, 1],   // SSL 2
-        &[22, 2, 0, 0, 5],        // SSL 2 in a record
-        &[22, 3, 1, 0, 0],        // empty
-        &[22, 3, 1, 0x40, 0x01],  // longer than a record can be
-        &[23, 3, 3, 0, 1, 0],     // application data
-        &[21, 3, 1, 0, 2, 2, 40], // an alert
+        &[23, 3, 3, 0, 1, 0], // application data
+        &[0xff, 0xfd, 1],     // Telnet: do echo
+        &[0x80, 0x2e, 2, 3],  // no hello of SSL 2, and no version after it
+        &[0x80, 0x2e, 1, 4],
+        &[0x80, 0x2e, 2],
+        &[20, 1, 0, 0, 1, 0], // messages of 276 to 278 bytes whose length comes first (MongoDB)
+        &[21, 1, 0, 0, 2, 0],
+        &[22, 1, 0, 0, 1, 0],
+        &[22, 16, 1, 0, 100, 1], // a version that nobody takes
+        &[21, 16],
         &[0],
     ] {
         assert!(matches!(peek(bytes, MAX), Peek::NotTls), "{bytes:?}");
+    }
+}
+
+/// What a server somewhere takes, with a ClientHello in it or behind it, is not "not TLS", which policy may let pass.
+#[test]
+fn what_is_tls_to_some_servers() {
+    for bytes in [
+        &[0x80, 0x2e, 1, 3, 1][..], // SSL 2's hello, long and longer
+        &[0xbf, 0xff, 1, 3],
+        &[22, 3, 1, 0, 0],       // empty
+        &[22, 3, 1, 0x40, 0x01], // longer than a record can be
+        &[20, 3, 3, 0, 1, 1],    // change_cipher_spec
+        &[20, 3],
+        &[21, 3, 1, 0, 2, 1, 100], // a warning, an alert
+        &[21, 0, 2, 0, 2, 2, 40],
+        &[22, 2, 0, 0, 5, 1], // a hello with an odd version
+        &[22, 15, 0, 0, 5, 1],
+    ] {
+        assert!(matches!(peek(bytes, MAX), Peek::Malformed), "{bytes:?}");
+    }
+    for begin in [&[0x80, 0x2e, 1, 3][..], &[20, 3], &[21, 0, 2, 0, 2, 2], &[22, 2, 0, 0, 5, 1]] {
+        for cut in 0..begin.len() {
+            assert!(matches!(peek(&begin[..cut], MAX), Peek::Incomplete), "{begin:?}, {cut}");
+        }
     }
 }
 

@@ -233,6 +233,21 @@ fn nothing_is_fetched_that_is_not_lacked_or_not_to_be() {
     let leaf = Identity::leaf(&stranger, |params| addresses(params, CRL, OCSP, ""));
     assert_eq!(test.verify_chain(&leaf, std::slice::from_ref(&stranger.der)), [Reason::CertUntrusted]);
     assert!(test.next().is_none());
+    // Nor for those below a certificate that a root has vouched for, but not as a CA's.
+    let server = Identity::leaf(&test.world.issuer, |_| {});
+    let double = Identity::ca("Server's CA", Some(&server));
+    let below = Identity::new(
+        {
+            let mut params = Identity::ca("Server's Issuer", Some(&double)).params;
+            addresses(&mut params, CRL, "", "");
+            params
+        },
+        Some(&double),
+    );
+    let leaf = Identity::leaf(&below, |params| addresses(params, CRL, OCSP, ""));
+    let chain = [below.der, double.der, server.der, test.world.issuer.der.clone()];
+    assert_eq!(test.verify_chain(&leaf, &chain), [Reason::CertUsage]);
+    assert!(test.next().is_none());
     // Kinds that are off.
     let test = Fetching::with(FetchSettings::default(), |params| addresses(params, CRL, OCSP, ISSUER));
     assert_eq!(test.verify_chain(&test.world.leaf, &[]), [Reason::CertIncomplete]);

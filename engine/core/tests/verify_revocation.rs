@@ -153,6 +153,28 @@ fn lists_of_the_issuer_and_of_the_root() {
     );
 }
 
+/// Whoever has a certificate for a server can sign CAs of any name with it, and who runs a CA can have many keys: neither keeps a list from being
+/// read for those whose it is.
+#[test]
+fn other_keys_of_the_issuers_name_take_no_list_from_it() {
+    let world = World::new(|_| {});
+    world.index("R\t490101000000Z\t260101000000Z");
+    let revoked = world.crl("issuer", "-crldays 1");
+    let name = ServerName::try_from(HOST).unwrap();
+    let server = Identity::leaf(&world.issuer, |params| params.serial_number = Some(vec![7; 8].into()));
+    for signer in [&world.root, &server] {
+        let verifier = world.verifier(std::slice::from_ref(&revoked));
+        for _ in 0..6 {
+            let double = Identity::ca("Public Issuer", Some(signer));
+            let leaf = Identity::leaf(&double, |_| {});
+            let chain = [double.der, server.der.clone(), world.issuer.der.clone()];
+            let found = verifier.verify(&leaf.der, &chain, &name, now());
+            assert!(matches!(found.revocation, Some(Revocation::Unknown(_))), "{found:?}");
+        }
+        assert_eq!(world.found(&verifier, &[], now()).defects, [Reason::CertRevoked]);
+    }
+}
+
 #[test]
 fn parts_of_lists_are_about_their_own_certificates() {
     let with_address = |params: &mut CertificateParams| {

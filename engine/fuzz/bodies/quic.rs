@@ -19,12 +19,14 @@ pub fn run(mut data: &[u8]) {
     let Some(suite) = InitialSuite::new(Provider::default()) else { return };
     let mut flow = QuicFlow::default();
     let mut has_passed = false;
+    let mut passed = Vec::new();
     for number in 0..MAX_DATAGRAMS as u64 {
         let Some((&[what, high, low], rest)) = data.split_first_chunk() else { return };
         let (said, rest) = rest.split_at(rest.len().min(usize::from(high) << 8 | usize::from(low)));
         data = rest;
         let version = if what & 0x10 == 0 { Version::V1 } else { Version::V2 };
         let id = if what & 0x20 == 0 { client::ID } else { client::SERVER_ID };
+        let begins = what & 2 != 0;
         let datagram = match what & 3 {
             0 => said.to_vec(),
             1 => {
@@ -37,12 +39,19 @@ pub fn run(mut data: &[u8]) {
             }
         };
         match flow.from_client(suite, &datagram) {
-            FromClient::Pass => assert!(has_passed, "passes before anything has been decided"),
+            FromClient::Pass => {
+                assert!(has_passed, "passes before anything has been decided");
+                let is_decided = passed.contains(&(what & 0x10, id));
+                assert!(!begins || is_decided, "a connection passes that none was decided for");
+            }
             FromClient::Hello(hello) => {
                 let _ = (hello.quic_info(), hello.info());
                 let passes = what & 0x40 != 0;
                 flow.decide(passes);
                 has_passed |= passes;
+                if passes && begins {
+                    passed.push((what & 0x10, id));
+                }
             }
             FromClient::Hold | FromClient::Refused | FromClient::Unread => {}
         }

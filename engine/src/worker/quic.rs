@@ -143,7 +143,9 @@ impl<IO: Io> Worker<IO> {
         let becomes = if datagram.source != client {
             if followed.flow.from_server(payload) { Becomes::Forward } else { unread() }
         } else {
-            match self.passthrough.quic.suite.map(|suite| followed.flow.from_client(suite, payload)) {
+            // QUIC is never sent in fragments (RFC 9000, 14); what the others bring cannot be known here.
+            let suite = self.passthrough.quic.suite.filter(|_| !datagram.is_fragment);
+            match suite.map(|suite| followed.flow.from_client(suite, payload)) {
                 Some(FromClient::Pass) => Becomes::Forward,
                 Some(FromClient::Refused) => Becomes::Drop(PacketDrop::PolicyBlocked),
                 Some(FromClient::Hold) => Becomes::Wait,

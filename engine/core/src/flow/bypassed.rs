@@ -35,6 +35,8 @@ enum Start {
     Answered(u8, Seq),
     /// Nothing of it, and nobody expects to see it any more.
     Unseen,
+    /// Likewise, but the client has sent a SYN since, with which it may begin another connection.
+    UnseenThenSyn,
     /// All of it.
     Seen,
 }
@@ -92,16 +94,17 @@ impl Bypassed {
     /// Numbers are not checked: a forged FIN or RST ends our counting early, never the flow.
     pub(super) fn observe(&mut self, now: Instant, idle: Duration, from: End, segment: &Segment<'_>) -> bool {
         self.see_handshake(from, segment);
-        if let Some(released) = &mut self.released {
-            if released.is_another_connection(from, segment) {
-                // Nobody has decided about that one. The client's SYN comes again and begins a flow.
-                (self.fin, self.is_another) = (PerEnd::both(true), true);
-                (self.ends_at, self.reason) = (now + CLOSING, Reason::Closed);
-                return false;
-            }
-            if !released.allows(from, segment) {
-                return false;
-            }
+        if self.is_another_connection(from, segment) {
+            // Nobody has decided about that one. The client's SYN comes again and begins a flow.
+            (self.fin, self.is_another) = (PerEnd::both(true), true);
+            (self.ends_at, self.reason) = (now + CLOSING, Reason::Closed);
+            return false;
+        }
+        if self.released.as_mut().is_some_and(|released| !released.allows(from, segment)) {
+            return false;
+        }
+        if self.start == Start::UnseenThenSyn && from == End::Client && is_fast_open(segment) {
+            return false;
         }
         self.fin[from] |= segment.flags.fin;
         (self.ends_at, self.reason) = match (segment.flags.rst, from) {
@@ -123,13 +126,23 @@ impl Bypassed {
             Start::Unanswered(ONE_WAY..) | Start::Answered(ONE_WAY.., _) => Start::Unseen,
             Start::Unanswered(packets) => Start::Unanswered(packets + 1),
             Start::Answered(packets, next) => Start::Answered(packets + 1, next),
-            begun @ (Start::Unseen | Start::Seen) => begun,
+            Start::Unseen if from == End::Client && segment.flags.syn => Start::UnseenThenSyn,
+            begun @ (Start::Unseen | Start::UnseenThenSyn | Start::Seen) => begun,
         };
+    }
+
+    /// The server answers a SYN that is not the one of this connection, as far as that is known.
+    fn is_another_connection(&self, from: End, segment: &Segment<'_>) -> bool {
+        let is_other = match &self.released {
+            Some(released) => segment.seq != released.server_isn,
+            None => self.start == Start::UnseenThenSyn,
+        };
+        from == End::Server && segment.flags.syn && is_other
     }
 
     /// It is more than a SYN that anyone may have sent.
     pub(super) fn has_begun(&self) -> bool {
-        matches!(self.start, Start::Unseen | Start::Seen)
+        matches!(self.start, Start::Unseen | Start::UnseenThenSyn | Start::Seen)
     }
 
     /// Both ends are where they say they are.
@@ -170,10 +183,6 @@ impl Released {
         size_of::<Self>() + bytes.capacity()
     }
 
-    fn is_another_connection(&self, from: End, segment: &Segment<'_>) -> bool {
-        from == End::Server && segment.flags.syn && segment.seq != self.server_isn
-    }
-
     fn allows(&mut self, from: End, segment: &Segment<'_>) -> bool {
         if from == End::Server {
             let end = self.start + self.bytes.len() as u32;
@@ -183,7 +192,7 @@ impl Released {
             return true;
         }
         if segment.flags.syn {
-            return segment.payload.is_empty(); // Fast Open (RFC 7413) would be a connection of its own
+            return !is_fast_open(segment);
         }
         // The segment's place in the stream; before its start it is negative.
         let at = i64::from(segment.seq.since(self.start) as i32);
@@ -195,4 +204,9 @@ impl Released {
         // The urgent pointer may take a byte out of what the server reads (RFC 6093 3.1).
         *known == segment.payload[(from - at) as usize..(to - at) as usize] && !segment.flags.urg
     }
+}
+
+/// Data on a SYN (RFC 7413): it would be a connection of its own.
+fn is_fast_open(segment: &Segment<'_>) -> bool {
+    segment.flags.syn && !segment.payload.is_empty()
 }

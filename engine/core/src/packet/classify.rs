@@ -115,6 +115,8 @@ pub struct Datagram {
     pub payload: usize,
     /// End of the IP packet. `payload <= end`.
     pub end: usize,
+    /// More of it follows, in other fragments.
+    pub is_fragment: bool,
     /// VLAN ids, outermost first.
     pub vlan: [Option<u16>; 2],
     /// Sender.
@@ -217,7 +219,7 @@ fn ipv4(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
     match ip.next_header() {
         IpProtocol::Tcp => {}
         IpProtocol::Udp if ip.frag_offset() == 0 => {
-            return udp(frame, &Layers { l3, l4, end, vlan }, source, destination);
+            return udp(frame, &Layers { l3, l4, end, vlan }, is_fragment, source, destination);
         }
         IpProtocol::Icmp if !is_fragment => {
             return Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination });
@@ -291,7 +293,7 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
                     });
                 }
                 Some((0, ..)) if following == UDP => {
-                    return udp(frame, &Layers { l3, l4: l4 + 8, end, vlan }, source, destination);
+                    return udp(frame, &Layers { l3, l4: l4 + 8, end, vlan }, true, source, destination);
                 }
                 Some(_) => return Class::Uninspected(Uninspected::of_protocol(following, true)),
             },
@@ -299,7 +301,7 @@ fn ipv6(frame: &[u8], l3: usize, vlan: [Option<u16>; 2]) -> Class {
             AUTHENTICATION => (usize::from(length) + 2) * 4,
             _ if is_extension(next) => (usize::from(length) + 1) * 8,
             ICMPV6 => return Class::Icmp(IcmpHeaders { l4, end, vlan, source, destination }),
-            UDP => return udp(frame, &Layers { l3, l4, end, vlan }, source, destination),
+            UDP => return udp(frame, &Layers { l3, l4, end, vlan }, false, source, destination),
             _ => return Class::Uninspected(Uninspected::of_protocol(next, true)),
         };
         (next, next_at, l4) = (following, l4, l4 + header);
@@ -348,7 +350,7 @@ fn tcp(frame: &[u8], at: Layers, source: IpAddr, destination: IpAddr) -> Class {
     })
 }
 
-fn udp(frame: &[u8], at: &Layers, source: IpAddr, destination: IpAddr) -> Class {
+fn udp(frame: &[u8], at: &Layers, is_fragment: bool, source: IpAddr, destination: IpAddr) -> Class {
     let header = frame.get(at.l4..at.end.min(frame.len())).unwrap_or_default();
     let (Some(from), Some(to), UDP_HEADER..) = (be16(header, 0), be16(header, 2), header.len()) else {
         return Class::Bad(PacketDrop::Truncated);
@@ -356,6 +358,7 @@ fn udp(frame: &[u8], at: &Layers, source: IpAddr, destination: IpAddr) -> Class 
     Class::Udp(Datagram {
         payload: at.l4 + UDP_HEADER,
         end: at.end,
+        is_fragment,
         vlan: at.vlan,
         source: SocketAddr::new(source, from),
         destination: SocketAddr::new(destination, to),
@@ -583,15 +586,21 @@ mod tests {
             packet[9] = UDP;
             let Class::Udp(udp) = classify(&frame(&[(0x8100, 9)], ETHERTYPE_IPV4, &packet)) else { panic!() };
             assert_eq!((udp.source.port(), udp.destination.port(), udp.vlan[0]), (5000, 443, Some(9)));
-            assert_eq!(udp.end - udp.payload, 4);
+            assert_eq!((udp.end - udp.payload, udp.is_fragment), (4, first != 0));
         }
         let mut later = ipv4_packet(0, 0x2001, &datagram);
         later[9] = UDP;
         assert_eq!(class_of(&frame(&[], ETHERTYPE_IPV4, &later)), Uninspected::Udp);
-        for chain in [vec![], vec![(0, vec![0; 8])], vec![(44, vec![0, 0, 0, 1, 0, 0, 0, 9])]] {
+        // None, another one, a fragment that is the whole, and the first of several.
+        let atomic = (44, vec![0, 0, 0, 0, 0, 0, 0, 9]);
+        let first = (44, vec![0, 0, 0, 1, 0, 0, 0, 9]);
+        for (chain, is_fragment) in
+            [(vec![], false), (vec![(0, vec![0; 8])], false), (vec![atomic], false), (vec![first], true)]
+        {
             let packet = ipv6_packet(&chain, UDP, &datagram);
             let Class::Udp(udp) = classify(&frame(&[], ETHERTYPE_IPV6, &packet)) else { panic!("{chain:?}") };
             assert_eq!((udp.destination.port(), udp.end - udp.payload), (443, 4));
+            assert_eq!(udp.is_fragment, is_fragment, "{chain:?}");
         }
         let later = ipv6_packet(&[(44, vec![0, 0, 0, 8, 0, 0, 0, 9])], UDP, &datagram);
         assert_eq!(class_of(&frame(&[], ETHERTYPE_IPV6, &later)), Uninspected::Udp);

@@ -99,7 +99,8 @@ fn transport(
             is_whole.then_some(Class::Tcp(Headers { l3, l4, end, vlan, source, destination }))
         }
         UDP if ip_header + UDP_HEADER <= length => {
-            Some(Class::Udp(Datagram { payload: l4 + UDP_HEADER, end, vlan, source, destination }))
+            let payload = l4 + UDP_HEADER;
+            Some(Class::Udp(Datagram { payload, end, is_fragment: false, vlan, source, destination }))
         }
         _ => None,
     }

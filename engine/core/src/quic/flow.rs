@@ -26,7 +26,7 @@ pub enum FromClient {
 /// One flow, from the datagram on that begins a connection.
 ///
 /// A client may begin several on one flow, and each has a hello. So an Initial packet passes only if the server has named the
-/// connection that it is for, or if its hello has passed.
+/// connection that it is for, and could not take it for the first one of another, or if its hello has passed.
 #[derive(Default)]
 pub struct QuicFlow {
     /// What the server calls connections that have passed, the oldest first.
@@ -68,7 +68,9 @@ impl QuicFlow {
         let Some(first) = first else {
             return if self.passes { Ok(FromClient::Pass) } else { Err(Unreadable) };
         };
-        if self.named.contains(&first.destination) {
+        // A server that has forgotten the connection takes its own name for that of a new one, whose keys follow from it.
+        let begins = || initials.iter().any(|packet| Opening::is_begun_by(suite, packet));
+        if self.named.contains(&first.destination) && !begins() {
             return Ok(FromClient::Pass);
         }
         if initials.is_empty() {
@@ -103,6 +105,10 @@ impl QuicFlow {
                 self.opening.insert(opening)
             }
         };
+        // What a server has answered may go on with a second hello (RFC 8446, 4.1.2): after a Retry it may keep the name that it gave there.
+        if self.verdict == Some(true) && self.named.contains(&first.destination) {
+            return Ok(FromClient::Pass);
+        }
         let message = opening.hello()?;
         match (self.verdict, message) {
             (Some(true), _) => Ok(FromClient::Pass),

@@ -11,6 +11,8 @@ use crate::event::HelloInfo;
 use crate::policy::TlsVersion;
 use crate::x509::{KeyType, Provider};
 
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 /// RFC 6066 §3: the one type of name.
@@ -182,18 +184,18 @@ fn find_message(scan: &mut HelloScan, stream: &[u8], max: usize) -> Result<usize
     let HelloScan { mut at, mut collected, mut head } = *scan;
     loop {
         let record = stream.get(at..).unwrap_or_default();
-        let wrong = if at == 0 { Peek::NotTls } else { Peek::Malformed };
         // The record version is 0x0301 in a first flight, or anything 3.x: RFC 8446 §5.1 says to ignore it.
         match record {
             [] => return incomplete(),
             [HANDSHAKE] | [HANDSHAKE, 3, ..] => {}
-            _ => return Err(wrong),
+            _ if at > 0 => return Err(Peek::Malformed),
+            _ => return is_tls_to_some(record).map_or_else(incomplete, Err),
         }
         let Some(header) = record.get(..RECORD_HEADER) else { return incomplete() };
         let len = usize::from(u16::from_be_bytes([header[3], header[4]]));
         // RFC 8446 §5.1: no empty fragments of handshake messages.
         if len == 0 || len > MAX_FRAGMENT {
-            return Err(wrong);
+            return Err(Peek::Malformed);
         }
         let end = (at + RECORD_HEADER + len).min(stream.len());
         let fragment = &stream[at + RECORD_HEADER..end];
@@ -228,6 +230,24 @@ fn find_message(scan: &mut HelloScan, stream: &[u8], max: usize) -> Result<usize
         }
         at += RECORD_HEADER + len;
         *scan = HelloScan { at, collected, head };
+    }
+}
+
+/// What does not begin as a ClientHello does: [`Peek::Malformed`] where some server finds one in it all the same, or else [`Peek::NotTls`],
+/// which policy may let pass. None: that takes more bytes.
+fn is_tls_to_some(stream: &[u8]) -> Option<Peek> {
+    match stream {
+        // SSL 2's form of it (RFC 5246 §E.2): OpenSSL, GnuTLS. One of more than 16 KB is too long for them.
+        [0x80..=0xbf, _, CLIENT_HELLO, 3, ..]
+        // A record before it, empty or not: OpenSSL, GnuTLS.
+        | [CHANGE_CIPHER_SPEC, 3, ..]
+        // A warning before it, and a version that was never there: Go.
+        | [ALERT, ..16, _, 0, 2, 1 | 2, ..]
+        | [HANDSHAKE, ..16, _, _, _, CLIENT_HELLO, ..] => Some(Peek::Malformed),
+        [0x80..=0xbf] | [0x80..=0xbf, _] | [0x80..=0xbf, _, CLIENT_HELLO] => None,
+        [CHANGE_CIPHER_SPEC..=HANDSHAKE] => None,
+        [ALERT | HANDSHAKE, ..16, rest @ ..] if rest.len() < 4 => None,
+        _ => Some(Peek::NotTls),
     }
 }
 

@@ -46,6 +46,16 @@ pub(crate) fn crypto(at: usize, piece: &[u8]) -> Vec<u8> {
 
 /// An Initial packet of a client's, as QUIC has it.
 pub(crate) fn initial(version: Version, id: &[u8], number: u64, frames: &[u8]) -> Vec<u8> {
+    initial_to(version, (id, id), number, frames)
+}
+
+/// Likewise, of a connection that was begun with the first ID, to the one that its server has given since.
+pub(crate) fn initial_to(
+    version: Version,
+    (first_id, id): (&[u8], &[u8]),
+    number: u64,
+    frames: &[u8],
+) -> Vec<u8> {
     let (wire_version, kind) = match version {
         Version::V2 => (0x6b33_43cfu32, 1),
         _ => (1, 0),
@@ -54,7 +64,7 @@ pub(crate) fn initial(version: Version, id: &[u8], number: u64, frames: &[u8]) -
     let suite = library().cipher_suites.into_iter().find(is_wanted);
     let Some(SupportedCipherSuite::Tls13(suite)) = suite else { panic!("{suite:?}") };
     let quic = suite.quic_suite().unwrap();
-    let keys = Keys::initial(version, quic.suite, quic.quic, id, Side::Client).local;
+    let keys = Keys::initial(version, quic.suite, quic.quic, first_id, Side::Client).local;
     let number_bytes = &number.to_be_bytes()[7..];
     let mut header = vec![0xc0 | kind << 4];
     header.extend(wire_version.to_be_bytes());

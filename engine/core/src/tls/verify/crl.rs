@@ -16,7 +16,7 @@ use super::revocation::{Answer, Asked, Status};
 use crate::lock::Lock;
 use crate::x509::{CrlFile, SetupError, SignedBytes, elements, full_name, oid, tbs_bytes};
 
-/// Keys with which the signature of a list is tried: CAs of one name may have several.
+/// Keys of which it is remembered whether they have signed a list: CAs of one name may have several.
 const MAX_KEYS: usize = 4;
 /// The longest serial number that a list may have, in bytes (RFC 5280 §4.1.2.2 allows 20).
 const LONGEST_SERIAL: usize = 64;
@@ -169,7 +169,9 @@ impl Crl {
             return *is_signer;
         }
         if signers.len() == MAX_KEYS {
-            return false;
+            // Whoever has signed it is not forgotten for others.
+            let Some(other) = signers.iter().position(|(_, is_signer)| !is_signer) else { return false };
+            signers.remove(other);
         }
         let algorithms: Vec<_> =
             algorithms.iter().map(|a| *a as &dyn SignatureVerificationAlgorithm).collect();

@@ -6,7 +6,7 @@ use x509_cert::der::asn1::AnyRef;
 
 use super::crl::Crls;
 use super::finding::Faults;
-use super::ocsp;
+use super::{ocsp, validation};
 use crate::event::{Revocation, RevocationSource};
 use crate::reason::Reason;
 use crate::tls::fetch::{Consulted, Fetcher, Need, Told};
@@ -75,6 +75,7 @@ pub(super) struct Known {
 }
 
 const NOTHING: &str = "no stapled OCSP response, and no CRL of its issuer";
+const NO_CA: &str = "signed with a certificate that is no CA's";
 
 /// Where to look.
 pub(super) struct Sources<'a> {
@@ -93,6 +94,9 @@ pub(super) struct Sources<'a> {
 impl Sources<'_> {
     /// Asks about all certificates of a path, the leaf first, the root aside. One that is revoked is a fault, whichever it is. Of CAs
     /// no more is demanded than that no list of their issuer's has them; what is said of the leaf is returned.
+    ///
+    /// Anybody who has a certificate for a server can sign with it: for what is below such a one nobody has vouched, so its names lead to no list and
+    /// its addresses are not asked.
     pub(super) fn ask(
         &self,
         path: &[&Certificate<'_>],
@@ -100,9 +104,10 @@ impl Sources<'_> {
         faults: &mut Faults,
         consulted: &mut Consulted,
     ) -> Option<Known> {
-        let mut of_leaf = None;
+        let no_ca = (1..path.len()).rev().find(|place| validation::is_no_ca(path[*place]));
+        let mut of_leaf = no_ca.map(|_| Revocation::Unknown(NO_CA));
         let mut until = i64::MAX;
-        for (place, certificate) in path.iter().enumerate() {
+        for (place, certificate) in path.iter().enumerate().skip(no_ca.unwrap_or(0)) {
             let issuer = Issuer::of(path, place, root)?;
             let asked = Asked { certificate, is_ca: place > 0, issuer };
             let staple = if place == 0 { self.staple } else { &[] };

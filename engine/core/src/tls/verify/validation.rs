@@ -119,6 +119,14 @@ fn issuer(c: &Certificate<'_>, place: usize, faults: &mut Faults) -> Option<u8> 
     path_len
 }
 
+/// A certificate says that it is no CA's. One that says nothing of that may be an old CA's, which a profile may allow.
+pub(super) fn is_no_ca(c: &Certificate<'_>) -> bool {
+    let constraints = c.decode_extension::<BasicConstraints>(oid::BASIC_CONSTRAINTS);
+    let usage = c.decode_extension::<KeyUsage>(oid::KEY_USAGE);
+    constraints.is_some_and(|constraints| !constraints.is_ok_and(|constraints| constraints.ca))
+        || usage.is_some_and(|usage| !usage.is_ok_and(|usage| usage.key_cert_sign()))
+}
+
 /// §4.2.1.12: without the extension there is no limit. That of a CA limits what is below, as all others have it, too.
 pub(super) fn purposes(c: &Certificate<'_>, place: usize, faults: &mut Faults) {
     match serves_tls(c) {
