@@ -43,7 +43,7 @@ done
 need_root
 say "${bold}wireglass: a demonstration${plain}"
 say "${dim}installing packages${plain}"
-"$root/scripts/setup.sh"
+"$root/scripts/setup.sh" --demo
 say "${dim}building the engine with DPDK ports: several minutes the first time${plain}"
 build_release
 exec_lab lab.demo "$root/target/release/wireglass" ${options[@]+"${options[@]}"}

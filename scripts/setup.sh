@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
     cat <<EOF
-Usage: scripts/setup.sh [--build-only | --runtime-only | --all | --peers | --vm | --image | --deny | --package | --docs | --mutants] [--quiet]
+Usage: scripts/setup.sh [--build-only | --demo | --runtime-only | --all | --peers | --vm | --image | --deny | --package | --docs | --mutants] [--quiet]
 
 Installs what wireglass needs from Debian 12, and checks that cargo is there. Needs root. If nothing is missing, it
 changes nothing and does not call apt.
@@ -14,9 +14,11 @@ changes nothing and does not call apt.
   scripts/setup.sh --build-only      then: cargo build --release --locked -p wireglass --features dpdk
 
   --build-only    to compile: C compiler, libdpdk-dev, libclang
+  --demo          for scripts/demo.sh: to compile, and curl, nginx, openssl
   --runtime-only  to run a finished engine: DPDK's libraries and port drivers
-  --all           to build, run, demo and test (default): also nginx, curl, openssl, tcpdump ..., and a pinned aioquic
-                  from PyPI, in Cargo's folder (wireglass-tools/aioquic)
+  --all           to build, run, demo and test (default): some sixty packages, with servers, browsers and Java, whose
+                  services are neither started nor enabled; and a pinned aioquic from PyPI, in Cargo's folder
+                  (wireglass-tools/aioquic)
   --peers         for scripts/bench-peers.sh: the proxies that it compares with, and its load generators. Their system
                   services are neither started nor enabled
   --vm            for scripts/vm-test.sh: QEMU, and Debian's kernel for the guest, unpacked into target/vm/kernel, not
@@ -35,6 +37,8 @@ EOF
 # libdpdk-dev brings every port driver (librte-net-*) along; libclang-dev is what bindgen reads DPDK's headers with, protobuf-compiler and
 # libprotobuf-dev are what etcd's client is built with.
 build=(gcc libc6-dev make pkg-config libdpdk-dev libclang-dev protobuf-compiler libprotobuf-dev ca-certificates)
+# Both ends of scripts/demo.sh, and what connects them.
+demo=(nginx-light curl openssl iproute2 ethtool procps python3)
 # Servers and clients that begin in plain text. They bring services of the system, which are neither started nor enabled.
 starttls=(exim4-daemon-light dovecot-imapd dovecot-pop3d postgresql postgresql-client slapd ldap-utils gnutls-bin)
 # An ICAP server, and the scanner behind it. Its signatures are the lab's own: none are downloaded.
@@ -45,8 +49,7 @@ hsm=(softhsm2 opensc)
 fleet=(etcd-server etcd-client)
 # testpmd (dpdk-dev) is the lab's plain wire.
 # valgrind counts instructions for the bench. prometheus brings promtool; its service is neither started nor enabled.
-lab=(dpdk-dev g++ nginx-light curl openssl iproute2 iputils-ping ethtool procps tcpdump util-linux kmod nftables python3
-    python3-cryptography python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server openjdk-17-jdk-headless wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind tshark prometheus "${starttls[@]}" "${icap[@]}" "${hsm[@]}" "${fleet[@]}")
+lab=("${demo[@]}" dpdk-dev g++ iputils-ping tcpdump util-linux kmod nftables python3-cryptography python3-websockets python3-grpcio python3-yaml nghttp2-client nghttp2-server openjdk-17-jdk-headless wget chromium libnss3-tools apache2-bin python3-venv shellcheck lua5.4 systemd valgrind tshark prometheus "${starttls[@]}" "${icap[@]}" "${hsm[@]}" "${fleet[@]}")
 # What listens at a mirror. Suricata is in Debian's backports only, and wants a newer libhtp2 than Debian 12 has.
 backports=(suricata libhtp2)
 # The engine links the first line and loads the drivers of the second by itself: virtual ports, Intel, virtio,
@@ -58,7 +61,7 @@ runtime=(ca-certificates
     librte-net-ena23 librte-net-mlx5-23)
 # wrk and ab (apache2-utils) are the load.
 peers=(haproxy nginx-light sslsplit squid-openssl mitmproxy wrk apache2-utils)
-services=(etcd haproxy squid exim4 dovecot postgresql slapd suricata c-icap clamav-daemon clamav-freshclam prometheus)
+services=(nginx etcd haproxy squid exim4 dovecot postgresql slapd suricata c-icap clamav-daemon clamav-freshclam prometheus)
 # depmod and modprobe (kmod) are for the guest's kernel.
 vm=(qemu-system-x86 busybox-static kmod)
 image=(buildah crun debootstrap)
@@ -73,6 +76,7 @@ what=all quiet=
 for word in "$@"; do
     case $word in
     --build-only) what=build ;;
+    --demo) what=demo ;;
     --runtime-only) what=runtime ;;
     --all) what=all ;;
     --peers) what=peers ;;
@@ -93,6 +97,7 @@ done
 
 case $what in
 build) wanted=("${build[@]}") ;;
+demo) wanted=("${build[@]}" "${demo[@]}") ;;
 runtime) wanted=("${runtime[@]}") ;;
 peers) wanted=("${peers[@]}") ;;
 all) wanted=("${build[@]}" "${lab[@]}" "${backports[@]}") ;;
@@ -152,7 +157,7 @@ if ((${#absent[@]})); then
     say "installing ${#absent[@]} of ${#wanted[@]} packages: ${absent[*]}"
     export DEBIAN_FRONTEND=noninteractive
     installed=("${absent[@]}")
-    [[ $what != peers && $what != all ]] || forbid_starts
+    [[ $what != demo && $what != peers && $what != all ]] || forbid_starts
     install=(apt-get install -y -q --no-install-recommends)
     # All of them if one is absent: what is installed may be Debian 12's.
     for package in "${backports[@]}"; do
@@ -171,7 +176,7 @@ if ((${#absent[@]})); then
     fi
     find_absent
     ((${#absent[@]} == 0)) || die "still missing after the installation: ${absent[*]}"
-    [[ $what != peers && $what != all ]] || disable_new_services
+    [[ $what != demo && $what != peers && $what != all ]] || disable_new_services
     say "installed"
 elif [[ -z $quiet ]]; then
     say "all ${#wanted[@]} packages are installed"

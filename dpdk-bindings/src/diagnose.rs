@@ -230,6 +230,10 @@ impl PciDevice {
             (false, _) if *in_use => {
                 writeln!(f, "    -> in use: this machine has addresses or routes on it; it is not for DPDK")
             }
+            (false, _) if kernel_driver.is_some() && interfaces.is_empty() => writeln!(
+                f,
+                "    -> belongs to the kernel, and its interface is not in this network namespace: see what it is for, where it is"
+            ),
             (false, _) => {
                 let owner = if kernel_driver.is_some() { "the kernel" } else { "nobody" };
                 write!(

@@ -64,15 +64,22 @@ fn a_card_that_is_in_use_is_not_for_dpdk() {
     machine.pci("0000:05:00.0", "0x020000", "1af4:1041", Some("virtio-pci"), Some("virtio2/net/eth0"));
     machine.pci("0000:06:00.0", "0x020000", "8086:1521", Some("igb"), Some("net/eth1"));
     machine.pci("0000:07:00.0", "0x020000", "8086:1521", Some("igb"), Some("net/eth10"));
+    machine.pci("0000:08:00.0", "0x020000", "1af4:1041", Some("virtio-pci"), None);
     machine.file("proc/net/route", "Iface\tDestination\neth0\t00000000\n");
     machine.file("proc/net/if_inet6", "fe80 03 40 20 80 eth1\nfd00 04 40 00 80 eth10\n");
     let report = machine.report(&[]);
-    assert_eq!(report.pci.iter().map(|card| card.in_use).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(report.pci.iter().map(|card| card.in_use).collect::<Vec<_>>(), [true, false, true, false]);
     let text = report.to_string();
-    for (address, in_use) in [("0000:05:00.0", true), ("0000:06:00.0", false), ("0000:07:00.0", true)] {
+    for (address, in_use) in
+        [("0000:05:00.0", true), ("0000:06:00.0", false), ("0000:07:00.0", true), ("0000:08:00.0", true)]
+    {
         assert_eq!(text.contains(&format!("driverctl set-override {address}")), !in_use, "{text}");
     }
     assert_eq!(text.matches("it is not for DPDK").count(), 2, "{text}");
+    assert!(
+        text.contains("virtio-pci\n    -> belongs to the kernel, and its interface is not in this"),
+        "{text}"
+    );
 }
 
 #[test]

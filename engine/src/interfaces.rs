@@ -93,6 +93,35 @@ impl fmt::Display for KernelPort {
     }
 }
 
+/// An interface that a port was opened on.
+#[derive(Clone, Debug)]
+pub struct OpenInterface {
+    name: String,
+    /// The kernel's number for it, which no other interface gets; none: it could not be read.
+    number: Option<u32>,
+}
+
+impl OpenInterface {
+    /// The interface that has this name now.
+    pub fn new(name: String) -> Self {
+        Self { number: number_of(&name).ok().flatten(), name }
+    }
+
+    /// It is not there any more. Another one of its name is not it: sockets stay with the one that they were opened on, and get nothing.
+    pub fn is_gone(&self) -> bool {
+        match (number_of(&self.name), self.number) {
+            (Ok(now), Some(_)) => now != self.number,
+            (Err(error), Some(_)) => error.kind() == io::ErrorKind::NotFound,
+            (_, None) => false,
+        }
+    }
+}
+
+fn number_of(interface: &str) -> io::Result<Option<u32>> {
+    let text = fs::read_to_string(Path::new("/sys/class/net").join(interface).join("ifindex"))?;
+    Ok(text.trim().parse().ok())
+}
+
 /// How far out in the kernel an interface's frames reach an AF_XDP socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpMode {
@@ -384,6 +413,18 @@ mod tests {
     fn obstacle(root: &TempDir, port: &str, workers: usize) -> String {
         let port = KernelPort::parse(port).expect("a port");
         Kernel::read(root.path()).obstacle(&port, workers).map_or_else(String::new, |found| found.to_string())
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_is_no_other_one() {
+        let loopback = OpenInterface::new("lo".into());
+        assert!(!loopback.is_gone(), "it is there");
+        assert!(
+            OpenInterface { name: "lo".into(), number: Some(4711) }.is_gone(),
+            "another one has its name"
+        );
+        assert!(OpenInterface { name: "no-such-link".into(), ..loopback }.is_gone(), "there is none");
+        assert!(!OpenInterface::new("no-such-link".into()).is_gone(), "it was never seen");
     }
 
     #[test]

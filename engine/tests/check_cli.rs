@@ -58,9 +58,9 @@ fn notes_fail_where_they_are_asked_to() {
     let output = check(&file, &["--strict"]);
     let said = std::str::from_utf8(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("  note: late is never reached: all matches every flow\n"), "{said}");
+    assert!(said.contains("  note: \"late\" is never reached: \"all\" matches every flow\n"), "{said}");
     let output = check(&file, &["--strict", "--json"]);
-    let notes = json!(["late is never reached: all matches every flow"]);
+    let notes = json!(["\"late\" is never reached: \"all\" matches every flow"]);
     assert_eq!((output.status.code(), &report(&output)["notes"]), (Some(1), &notes));
     assert_eq!(report(&output)["in_order"], true);
 }

@@ -59,7 +59,7 @@ on_expired = "untrusted-ca"
         "  1. no banking: port 443; SNI bank.example, *.bank.example, a.test, b.test and 2 more -> bypass",
         "  2. everything: every flow -> block with a reset",
         "  otherwise -> decrypt, profile default",
-        "  note: too late is never reached: everything matches every flow",
+        "  note: \"too late\" is never reached: \"everything\" matches every flow",
         "  lenient: TLS 1.2 to 1.3, otherwise block; certificate untrusted, self-signed, not yet valid, for another name, \
          for another use, that cannot be judged: block; expired: sign with the untrusted CA; servers that ask for a client certificate: go on without one; clients that pin: block; sessions resumed; HTTP logged; minted for at most 90 days",
         "eve.json, statistics every 10 s",
@@ -148,8 +148,8 @@ block_with = "page"
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     for line in [
         "  1. games: SNI games.example -> block with a page",
-        "  note: by address never shows its page: without sni, alpn or ja4 it blocks at the SYN, before there is TLS",
-        "  note: mail never shows its page: no protocol of its alpn is HTTP",
+        "  note: \"by address\" never shows its page: without sni, alpn or ja4 it blocks at the SYN, before there is TLS",
+        "  note: \"mail\" never shows its page: no protocol of its alpn is HTTP",
         "  QUIC (UDP) to these ports: blocked unless a rule bypasses them, so that browsers use TCP",
     ] {
         assert!(said.contains(line), "{line}\n is not in\n{said}");
@@ -664,13 +664,13 @@ action = "block"
     assert_eq!(
         notes,
         [
-            "one bank never matches: its ports are not in intercept.ports",
+            "\"one bank\" never matches: its ports are not in intercept.ports",
             "no rule decrypts with profile \"strict\"",
-            "one bank is never reached: rules before it, as banks, match all its names",
-            "one bank: no application protocol \"http1.1\" is registered",
-            "uploads never matches: nothing is decrypted with its profiles",
-            "uploads never matches by path \"/my%20files/*\": paths are compared without their escapes",
-            "uploads is never reached: rules before it, as hosts, match all its hosts",
+            "\"one bank\" is never reached: rules before it, as \"banks\", match all its names",
+            "\"one bank\": no application protocol \"http1.1\" is registered",
+            "\"uploads\" never matches: nothing is decrypted with its profiles",
+            "\"uploads\" never matches by path \"/my%20files/*\": paths are compared without their escapes",
+            "\"uploads\" is never reached: rules before it, as \"hosts\", match all its hosts",
         ]
     );
 }

@@ -120,7 +120,7 @@ fn without_a_question_it_takes_the_two_ports_that_nothing_else_uses() {
         "af_packet:eth1 to af_packet:eth2, decrypting nobody's connections yet. Next:\n",
         "  1. for port in eth1 eth2; do ip link set $port up; ethtool -K $port ",
         "  2. wireglass run -c wireglass.toml\n",
-        "  3. on a client: curl --cacert trusted.pem ",
+        "  3. for a client that trusts the CA, the rule \"first clients\" in wireglass.toml; then: wireglass reload",
     ] {
         assert!(said.contains(line), "{line} is not in\n{said}");
     }

@@ -176,7 +176,7 @@ fn what_cannot_be_told() {
             "no profile \"none\"; there are: default, lenient, strict",
         ),
         (&["--connect", "127.0.0.1:1"], "127.0.0.1:1: Connection refused"),
-        (&["--connect", "127.0.0.1"], "127.0.0.1: invalid socket address"),
+        (&["--connect", "127.0.0.1"], "127.0.0.1: expected HOST:PORT"),
     ] {
         let said = case.says(arguments, 3);
         assert!(said.contains(expected), "{said}");

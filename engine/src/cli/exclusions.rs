@@ -28,6 +28,7 @@ The engine learns which servers cannot be decrypted. The profile says whether it
   client_certificate  the server insists on a client certificate     on_client_certificate
   unsupported         it supports nothing that the engine offers     on_unsupported
   pinned              clients accept only the original certificate   on_pinned
+  ech                 clients encrypt the name of the server (ECH)   on_ech
 A server that you `add` is bypassed wherever policy says decrypt, in connections that begin later. For a permanent
 exclusion, write a [[rule]] with `action = \"bypass\"`.
 

@@ -61,7 +61,11 @@ pub(super) fn log_fault(config: &Config) -> impl Fn(io::Error) -> String {
 }
 
 pub(super) fn metrics_fault(address: SocketAddr) -> impl Fn(io::Error) -> String {
-    move |error| format!("metrics.listen: cannot listen on {address}: {error}")
+    move |error| {
+        let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+        let fix = if is_taken { ", by another engine perhaps: choose another port, or \"off\"" } else { "" };
+        format!("metrics.listen: cannot listen on {address}: {error}{fix}")
+    }
 }
 
 pub(super) fn exclusions_fault(path: &Path) -> impl Fn(io::Error) -> String {

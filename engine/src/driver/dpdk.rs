@@ -21,6 +21,7 @@ use wireglass_core::port::{Appended, BURST, Block, Frame, Io, Offloads, PortId, 
 
 use self::mbuf_cache::MbufCache;
 pub use self::mirror::MirrorPort;
+use crate::interfaces::OpenInterface;
 use crate::links::mtu_mismatch;
 use crate::metrics::{PoolStatistics, PortStatistics};
 use crate::worker::Worker;
@@ -116,7 +117,7 @@ pub enum LostPort {
 impl fmt::Display for LostPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Removed => "was removed: unplugged, or unbound from its driver",
+            Self::Removed => "was removed: unplugged, deleted, or unbound from its driver",
             Self::Reset => "was reset by its device: the NIC's driver or firmware restarted",
         })
     }
@@ -145,6 +146,8 @@ pub struct Ports {
     kept: usize,
     /// The kernel's interface below each port.
     interfaces: Vec<Option<String>>,
+    /// Those of wires' ports, as they were opened: DPDK does not tell that one is gone.
+    opened: Vec<Option<OpenInterface>>,
     eal: Arc<Eal>,
 }
 
@@ -245,7 +248,9 @@ impl Ports {
             eal: Arc::clone(&eal),
         };
         let workers = per_worker.into_iter().zip(&pools).map(worker).collect();
-        Ok((Self { ports, pools, kept, interfaces, eal }, workers))
+        let of_wires = interfaces.iter().take(2 * wires.len());
+        let opened = of_wires.map(|name| name.clone().map(OpenInterface::new)).collect();
+        Ok((Self { ports, pools, kept, interfaces, opened, eal }, workers))
     }
 
     /// How many frame buffers each worker has.
@@ -260,12 +265,16 @@ impl Ports {
 
     /// A port that works no more, and why.
     pub fn lost(&self) -> Option<(&str, LostPort)> {
-        let lost = |port: &Port| match (port.is_removed(), port.wants_reset()) {
-            (true, _) => Some(LostPort::Removed),
-            (false, true) => Some(LostPort::Reset),
-            (false, false) => None,
-        };
-        self.ports.iter().find_map(|port| Some((port.name(), lost(port)?)))
+        self.ports.iter().enumerate().find_map(|(i, port)| {
+            let interface = self.opened.get(i).and_then(Option::as_ref);
+            let is_gone = interface.is_some_and(OpenInterface::is_gone) || port.is_removed();
+            let why = match (is_gone, port.wants_reset()) {
+                (true, _) => LostPort::Removed,
+                (false, true) => LostPort::Reset,
+                (false, false) => return None,
+            };
+            Some((port.name(), why))
+        })
     }
 
     /// The running DPDK.
@@ -275,7 +284,7 @@ impl Ports {
 
     /// Stops the ports, whose queues the workers have dropped already; says how many mbufs did not come back.
     pub fn close(self) -> usize {
-        let Self { ports, pools, kept, interfaces: _, eal } = self;
+        let Self { ports, pools, kept, interfaces: _, opened: _, eal } = self;
         drop(ports);
         let out: usize = pools.iter().map(Pools::in_use).sum();
         drop((pools, eal));

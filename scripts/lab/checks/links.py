@@ -169,3 +169,24 @@ def independent(lab):
             side.namespace.run("ip", "link", "set", side.cut, "up", check=False)
     if engine.stop() != 0:
         raise Failed("the engine did not end well")
+
+
+@check("links.gone", group="alone")
+def gone(lab):
+    """A port's interface goes away: the engine says so and ends with status 1, so that whoever supervises it starts it anew"""
+    if not lab.binary:
+        raise Failed("no engine in this lab")
+    engine = lab.wire("links-gone", kind=AfPacket)
+    middle = lab.network.middle
+    fetched(lab, SERVER4)
+    middle.ip("link", "set", "inside", "down")
+    try:
+        middle.ip("link", "set", "inside", "name", "away")
+        engine.process.wait_text("port net_af_packet0 was removed", 5)
+        wait_for(lambda: not engine.alive(), 10, "the engine's end")
+    finally:
+        middle.run("ip", "link", "set", "away", "name", "inside", check=False)
+        middle.ip("link", "set", "inside", "up")
+    if engine.stop() != 1:
+        raise Failed("the engine's end: not with status 1")
+    return "ended with status 1"

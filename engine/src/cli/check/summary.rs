@@ -265,14 +265,18 @@ impl Summary<'_> {
             config.policy.rules.iter().filter(|rule| rule.decision == Decision::Block(BlockWith::Page))
         {
             if let Some(why) = why_no_page(rule) {
-                writeln!(f, "  note: {} never shows its page: {why}", rule.name)?;
+                writeln!(f, "  note: {:?} never shows its page: {why}", rule.name)?;
             }
         }
         if let Ports::Only(ports) = &config.intercept.ports {
             for rule in config.policy.rules.iter().filter(|rule| !rule.ports.is_empty()) {
                 let begins_plain = |port| config.starttls.protocol(port).is_some();
                 if !rule.ports.iter().any(|port| ports.contains(port) || begins_plain(*port)) {
-                    writeln!(f, "  note: {} never matches: its ports are not in intercept.ports", rule.name)?;
+                    writeln!(
+                        f,
+                        "  note: {:?} never matches: its ports are not in intercept.ports",
+                        rule.name
+                    )?;
                 }
             }
         }
@@ -285,18 +289,18 @@ impl Summary<'_> {
         let mut rules = config.policy.rules.iter();
         if let Some(all) = rules.find(|rule| is_unconditional(rule)) {
             for rule in rules {
-                writeln!(f, "  note: {} is never reached: {} matches every flow", rule.name, all.name)?;
+                writeln!(f, "  note: {:?} is never reached: {:?} matches every flow", rule.name, all.name)?;
             }
         }
         for (rule, before) in never_match::shadowed(&config.policy.rules) {
             writeln!(
                 f,
-                "  note: {rule} is never reached: rules before it, as {before}, match all its names"
+                "  note: {rule:?} is never reached: rules before it, as {before:?}, match all its names"
             )?;
         }
         for rule in &config.policy.rules {
             for protocol in never_match::unknown_alpn(rule) {
-                writeln!(f, "  note: {}: no application protocol {protocol:?} is registered", rule.name)?;
+                writeln!(f, "  note: {:?}: no application protocol {protocol:?} is registered", rule.name)?;
             }
         }
         Ok(())
@@ -450,10 +454,10 @@ impl Summary<'_> {
             writeln!(f, "  {}. {} -> {action}", i + 1, rule.name)?;
             let unused = |name: &&String| !self.profiles_in_use().any(|profile| profile == **name);
             if !rule.profile.is_empty() && rule.profile.iter().all(|name| unused(&name)) {
-                writeln!(f, "  note: {} never matches: nothing is decrypted with its profiles", rule.name)?;
+                writeln!(f, "  note: {:?} never matches: nothing is decrypted with its profiles", rule.name)?;
             }
             for why in never_match::misspelt(rule) {
-                writeln!(f, "  note: {} never matches by {why}", rule.name)?;
+                writeln!(f, "  note: {:?} never matches by {why}", rule.name)?;
             }
         }
         let mut later = rules.iter();
@@ -461,13 +465,17 @@ impl Summary<'_> {
             |rule: &&ContentRule| **rule == ContentRule::new(rule.name.clone(), rule.action.clone());
         if let Some(all) = later.find(is_unconditional) {
             for rule in later {
-                writeln!(f, "  note: {} is never reached: {} matches every request", rule.name, all.name)?;
+                writeln!(
+                    f,
+                    "  note: {:?} is never reached: {:?} matches every request",
+                    rule.name, all.name
+                )?;
             }
         }
         for (rule, before) in never_match::shadowed_content(rules) {
             writeln!(
                 f,
-                "  note: {rule} is never reached: rules before it, as {before}, match all its hosts"
+                "  note: {rule:?} is never reached: rules before it, as {before:?}, match all its hosts"
             )?;
         }
         if self.profiles_in_use().next().is_none() {

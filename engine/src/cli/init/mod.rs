@@ -38,7 +38,7 @@ interface that has an address or a route of this machine.
 The CA goes into the folder `ca` beside the configuration; an existing CA is kept. An existing configuration is kept
 too, unless it contains only comments.
 
-At the end it prints the next three commands.
+At the end it prints the next three steps.
 
 Exit status: 0 written; 1 a configuration exists already, or it cannot be written; 2 wrong usage, or no two ports.";
 
@@ -163,7 +163,7 @@ fn make_ca(dir: &Path, name: &str) -> Result<String, String> {
     Ok(files.iter().map(|file| format!("wrote {}\n", file.display())).collect())
 }
 
-/// The next three commands.
+/// The next three steps.
 fn next(file: &Path, answers: &Answers) -> String {
     let Answers { inside, outside, decrypt, .. } = answers;
     let config = file.display();
@@ -185,8 +185,14 @@ fn next(file: &Path, answers: &Answers) -> String {
         format!("wireglass run -c {config}")
     };
     let trusted = file.with_file_name("ca").join("trusted.pem");
+    let third = match decrypt {
+        Decrypt::Nobody => format!(
+            "for a client that trusts the CA, the rule \"first clients\" in {config}; then: wireglass reload"
+        ),
+        _ => "on a client: curl --cacert trusted.pem https://www.example.com/".to_owned(),
+    };
     format!(
-        "\n{} to {}, decrypting {decrypt}. Next:\n  1. {ports}\n  2. {run}\n  3. on a client: curl --cacert trusted.pem https://www.example.com/\n\
+        "\n{} to {}, decrypting {decrypt}. Next:\n  1. {ports}\n  2. {run}\n  3. {third}\n\
          trusted.pem is {}; `wireglass ca init --help` says how clients install it.\n",
         inside.port,
         outside.port,

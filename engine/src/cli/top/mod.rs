@@ -33,7 +33,7 @@ Examples:
   flows 1.67k of 131k, new 150/s  dropped 101/s  resent 15/s  heap 0/s
   ...
               in    in   out   out flows flows flows flows flows hands flow
-    # busy pkt/s bit/s pkt/s bit/s  open  peek adopt bypas block queue  mem drop/s
+    # busy pkt/s bit/s pkt/s bit/s  open  peek  decr bypas block queue  mem drop/s
   all  61% ...
     0  88%  123k  988M ...                 worker 0 uses 88% of its core
 

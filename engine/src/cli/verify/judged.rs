@@ -210,6 +210,7 @@ impl Display for Judged {
         }
         match &self.root {
             Some(root) => writeln!(f, "leads to the root\n     {}", Plain(root))?,
+            None if self.findings.is_empty() => writeln!(f, "trusted as itself: it is in trust.roots")?,
             None => writeln!(f, "leads to no trusted root")?,
         }
         match (self.revocation, self.revocation_source, self.revocation_unknown) {

@@ -1,6 +1,6 @@
 //! Where a chain comes from: files, or a server.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -71,7 +71,10 @@ pub(super) fn by_server(
         Some(name) => name,
         None => ServerName::try_from(host.to_owned()).map_err(|_| wrong(&"expected HOST:PORT"))?,
     };
-    let addresses = server.to_socket_addrs().map_err(|error| wrong(&error))?;
+    let addresses = server.to_socket_addrs().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => wrong(&"expected HOST:PORT"),
+        _ => wrong(&error),
+    })?;
     let mut failure = wrong(&"no address");
     for address in addresses.take(4) {
         match handshake(&address, name.clone(), provider) {
@@ -113,7 +116,7 @@ fn handshake(
 }
 
 /// Sends what is to be sent, and reads once.
-fn step(probe: &mut ChainProbe, stream: &mut TcpStream) -> std::io::Result<()> {
+fn step(probe: &mut ChainProbe, stream: &mut TcpStream) -> io::Result<()> {
     let connection = probe.connection();
     while connection.wants_write() {
         connection.write_tls(stream)?;

@@ -172,7 +172,14 @@ impl Judge {
             code: reason.code(),
             of_client: false,
             found: help(reason),
-            advice: "wireglass verify says what is wrong and which key decides; for a CA of your own: trust.roots",
+            advice: match reason {
+                Reason::CertOwnCa => {
+                    "the capture is of the clients' side of an engine: take one of the servers' side"
+                }
+                _ => {
+                    "wireglass verify says what is wrong and which key decides; for a CA of your own: trust.roots"
+                }
+            },
         })
     }
 }
