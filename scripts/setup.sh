@@ -26,7 +26,8 @@ changes nothing and does not call apt.
   --image         for scripts/image-test.sh: what builds a container image without a registry
   --deny          for scripts/deny.sh: a pinned cargo-deny, built from crates.io into Cargo's folder
                   (wireglass-tools/bin); takes minutes the first time
-  --package       for scripts/package.sh and scripts/package-test.sh: cargo-deb, built the same way, and Debian's tools
+  --package       for scripts/package.sh and scripts/package-test.sh: to compile, cargo-deb, built the same way, and
+                  Debian's tools
   --docs          for scripts/docs.sh: a pinned mdBook, built the same way
   --mutants       for scripts/mutants.sh: a pinned cargo-mutants, built the same way
   --quiet         print nothing if nothing is missing
@@ -69,7 +70,7 @@ image=(buildah crun debootstrap)
 deny=(gcc libc6-dev ca-certificates git)
 # dpkg-shlibdeps finds out which packages the engine's libraries are of, strip is of binutils. lintian judges the package, debootstrap makes
 # the machine that it is installed on.
-package=(gcc libc6-dev ca-certificates liblzma-dev pkg-config dpkg-dev binutils libdpdk-dev lintian debootstrap iproute2 iputils-ping util-linux)
+package=("${build[@]}" liblzma-dev dpkg-dev binutils lintian debootstrap iproute2 iputils-ping util-linux)
 docs=(gcc libc6-dev ca-certificates python3)
 
 what=all quiet=

@@ -321,6 +321,21 @@ impl Kernel {
         lacks
     }
 
+    /// A port that is named like an interface of the kernel, and would be looked for among DPDK's devices.
+    pub fn bare_interface(&self, port: &str) -> Option<Obstacle> {
+        // A virtual device, whose interface may be called as it is.
+        if port.starts_with("net_") {
+            return None;
+        }
+        KernelPort::parse(&format!("xdp:{port}")).and_then(|port| self.kind(&port.interface))?;
+        Some(Obstacle {
+            found: format!(
+                "{port} is an interface of the kernel, and its name alone stands for a device of DPDK"
+            ),
+            fix: format!("write `xdp:{port}` or `af_packet:{port}`"),
+        })
+    }
+
     /// The first thing that keeps this port from opening with a queue for each worker, as far as it can be seen without trying.
     pub fn obstacle(&self, port: &KernelPort, workers: usize) -> Option<Obstacle> {
         let KernelPort { sockets, interface } = port;
@@ -425,6 +440,18 @@ mod tests {
         );
         assert!(OpenInterface { name: "no-such-link".into(), ..loopback }.is_gone(), "there is none");
         assert!(!OpenInterface::new("no-such-link".into()).is_gone(), "it was never seen");
+    }
+
+    #[test]
+    fn an_interface_without_a_prefix_is_told_what_it_lacks() {
+        let root = machine();
+        file(&root, "sys/class/net/eth1/type", "1\n");
+        let kernel = Kernel::read(root.path());
+        let said = kernel.bare_interface("eth1").expect("an obstacle").to_string();
+        assert!(said.ends_with(": write `xdp:eth1` or `af_packet:eth1`"), "{said}");
+        for other in ["eth2", "0000:03:00.0", "net_tap0", "../net/eth1"] {
+            assert_eq!(kernel.bare_interface(other), None, "{other}");
+        }
     }
 
     #[test]

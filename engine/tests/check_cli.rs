@@ -81,11 +81,13 @@ fn the_machine_is_looked_at() {
     })
     .unwrap();
     fs::set_permissions(&dir, Permissions::from_mode(0o777)).unwrap();
-    let file = folder.write("wire.toml", format!("{GOOD}[workers]\ncores = [500]\n"));
+    let bare = GOOD.replace("inside = \"0000:03:00.0\"", "inside = \"lo\"");
+    let file = folder.write("wire.toml", format!("{bare}[workers]\ncores = [500]\n"));
     let output = check(&file, &["--json"]);
     let notes = report(&output)["notes"].as_array().unwrap().clone();
     let has = |words: &str| notes.iter().any(|note| note.as_str().unwrap().contains(words));
     assert!(has("workers.cores: this machine has no core 500"), "{notes:?}");
+    assert!(has("lo is an interface of the kernel"), "{notes:?}");
     // Begun days do not count, and this one has just begun, or not.
     assert!(["2", "3"].iter().any(|days| has(&format!("trusted.pem ends in {days} day(s)"))), "{notes:?}");
     let open = fs::canonicalize(&dir).unwrap();
@@ -93,8 +95,8 @@ fn the_machine_is_looked_at() {
         has(&format!("others can change {0}: chown root {0}; chmod go-w {0}", open.display())),
         "{notes:?}"
     );
-    assert_eq!(notes.len(), 4, "{notes:?}");
+    assert_eq!(notes.len(), 5, "{notes:?}");
     // A folder with the sticky bit lets nobody touch what is another's.
     fs::set_permissions(&dir, Permissions::from_mode(0o1777)).unwrap();
-    assert_eq!(report(&check(&file, &["--json"]))["notes"].as_array().unwrap().len(), 3);
+    assert_eq!(report(&check(&file, &["--json"]))["notes"].as_array().unwrap().len(), 4);
 }

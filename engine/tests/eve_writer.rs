@@ -7,7 +7,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -229,13 +229,18 @@ fn a_rotation_loses_nothing() {
 struct Messages(Arc<Mutex<Vec<u8>>>);
 
 impl Messages {
+    /// Those of all tests of this process.
     fn collect() -> Self {
-        let messages = Self::default();
-        let into = messages.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_ansi(false).with_writer(move || into.clone()).finish();
-        tracing::subscriber::set_global_default(subscriber).expect("nobody else collects them");
-        messages
+        static ALL: OnceLock<Messages> = OnceLock::new();
+        let begin = || {
+            let messages = Self::default();
+            let into = messages.clone();
+            let subscriber =
+                tracing_subscriber::fmt().with_ansi(false).with_writer(move || into.clone()).finish();
+            tracing::subscriber::set_global_default(subscriber).expect("nobody else collects them");
+            messages
+        };
+        ALL.get_or_init(begin).clone()
     }
 
     /// The lines about one path.
@@ -324,6 +329,25 @@ fn stats_come_in_time_and_at_the_end() {
     let total = |line: &Value| line["stats"]["flow"]["total"].as_u64();
     assert!(lines.iter().all(|line| line["event_type"] == "stats"));
     assert_eq!(lines.last().and_then(total), Some(5), "the last one has the last numbers");
+}
+
+#[test]
+fn the_end_of_a_failure_is_told() {
+    let messages = Messages::collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("eve.sock");
+    let (sender, receiver) = ring(1000);
+    let writer = LogWriter::start(&Destination::UnixStream(path.clone()), receiver, None).expect("a writer");
+    sender.push(http(1));
+    eventually("it complains", || messages.about(&path).len() == 1);
+    let _listener = UnixListener::bind(&path).expect("a socket");
+    eventually("it is well again", || {
+        sender.push(http(2));
+        messages.about(&path).len() == 2
+    });
+    let said = messages.about(&path).pop().expect("a line");
+    assert!(said.contains(" INFO ") && said.contains("the event log is written again"), "{said}");
+    writer.stop();
 }
 
 /// What was lost while nobody listened is counted, and whoever listens later gets whole lines.

@@ -8,6 +8,7 @@ use crate::interfaces::Kernel;
 
 /// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
 pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
+    obstacles_of_ports(config)?;
     let kernel = Kernel::read(Path::new("/"));
     let wants_none = eal_arguments(config).iter().any(|word| word == "--no-huge");
     if let (0, all) = kernel.hugepages()
@@ -23,12 +24,15 @@ pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
              or use ports `xdp:INTERFACE` or `af_packet:INTERFACE`, which need none"
         ));
     }
-    obstacles_of_ports(config)
+    Ok(())
 }
 
 /// The same of each port for itself.
 pub(super) fn obstacles_of_ports(config: &Config) -> Result<(), String> {
     let kernel = Kernel::read(Path::new("/"));
+    if let Some(obstacle) = config.port_names().find_map(|name| kernel.bare_interface(name)) {
+        return Err(obstacle.to_string());
+    }
     let mirrors = config.mirrors.iter().filter_map(|mirror| mirror.kernel_port.as_ref());
     let ports = config.wires.iter().flat_map(|wire| &wire.kernel_ports);
     for port in ports.chain(mirrors) {

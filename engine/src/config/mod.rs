@@ -159,6 +159,12 @@ impl Config {
         named.find(|named| named.device() == port).cloned().or_else(|| KernelPort::of_vdev(devices.next()?))
     }
 
+    /// What the ports of wires and mirrors are called in DPDK.
+    pub fn port_names(&self) -> impl Iterator<Item = &str> {
+        let wires = self.wires.iter().flat_map(|wire| [&wire.inside, &wire.outside]);
+        wires.chain(self.mirrors.iter().map(|mirror| &mirror.port)).map(String::as_str)
+    }
+
     /// Reads and checks a configuration and the files that it names.
     ///
     /// # Errors

@@ -158,6 +158,8 @@ struct Sink {
     /// When the buffer was last empty.
     flushed: Instant,
     complained: Option<Instant>,
+    /// The last complaint still holds, as far as anybody was told.
+    failing: bool,
 }
 
 impl Sink {
@@ -169,6 +171,7 @@ impl Sink {
             lines: 0,
             flushed: Instant::now(),
             complained: None,
+            failing: false,
         }
     }
 
@@ -207,6 +210,9 @@ impl Sink {
         counters.written.fetch_add(whole, Ordering::Relaxed);
         if let Err(error) = result {
             self.failed(counters, lines - whole, &error);
+        } else if std::mem::take(&mut self.failing) {
+            let lost = counters.lost();
+            tracing::info!(path = self.name, lost, "the event log is written again");
         }
         self.buffer.clear();
     }
@@ -221,6 +227,7 @@ impl Sink {
         let now = Instant::now();
         if self.complained.is_none_or(|last| last + COMPLAIN_EVERY <= now) {
             self.complained = Some(now);
+            self.failing = true;
             tracing::warn!(path = self.name, %error, "{what}; lines are lost and counted");
         }
     }

@@ -10,6 +10,7 @@ use crate::cli::doctor::facts::online_cores;
 use crate::cli::doctor::findings::{DAY, SOON};
 use crate::cli::doctor::plan::{folder, open_to_others};
 use crate::config::{Config, is_at_token};
+use crate::interfaces::Kernel;
 
 /// Notes, each a sentence.
 pub(super) fn notes(config: &Config) -> Vec<String> {
@@ -17,6 +18,9 @@ pub(super) fn notes(config: &Config) -> Vec<String> {
     let mut notes = cores(&config.workers.cores, &online_cores(Path::new("/")));
     notes.extend(authorities(config, now.try_into().unwrap_or(i64::MAX)));
     notes.extend(places(config));
+    let kernel = Kernel::read(Path::new("/"));
+    let bare = config.port_names().filter_map(|name| kernel.bare_interface(name));
+    notes.extend(bare.map(|obstacle| obstacle.to_string()));
     notes
 }
 

@@ -20,7 +20,7 @@ Examples:
 
 A fault is one line: FILE:LINE: KEY: what was expected, found ...
 A note is something that works but was hardly meant: a rule that matches nothing, a CA that expires soon, a folder that
-others may write to. The engine starts in spite of notes.
+others may write to. The engine starts in spite of notes, but for those on cores and ports of this machine.
 
 Certificates and keys are read as well (a key on a token signs once). Ports and cores are tried only by `run`;
 `wireglass doctor -c FILE` checks the machine for them.

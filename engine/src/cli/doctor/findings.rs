@@ -7,7 +7,7 @@ use super::facts::{Core, Facts, Interface, Iommu, Pages};
 use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
 use crate::config::is_at_token;
 use crate::driver::PortCapabilities;
-use crate::interfaces::KernelPort;
+use crate::interfaces::{KernelPort, Obstacle};
 use crate::record_speeds::Choice;
 
 /// How much of an obstacle something is.
@@ -207,6 +207,9 @@ impl Question<'_> {
         };
         let judge = |port: &PlannedPort| {
             let name = &port.name;
+            if let Some(Obstacle { found, fix }) = self.facts.kernel.bare_interface(name) {
+                return Finding::bad("cards", found, "the engine will not start", fix);
+            }
             let Some(card) = self.facts.card(name) else {
                 let fix = "scripts/nic.sh status lists what is there";
                 return Finding::bad(

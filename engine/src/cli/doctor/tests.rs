@@ -266,6 +266,16 @@ const SPOILED: &[(Spoil, &str, Level, &str, &str)] = &[
         "status",
     ),
     (
+        |m| {
+            m.file("sys/class/net/eth1/type", "1\n");
+            m.plan.wires[0].ports[0].name = "eth1".into();
+        },
+        "cards",
+        Level::Bad,
+        "eth1 is an interface of the kernel",
+        "`af_packet:eth1`",
+    ),
+    (
         |m| m.without("sys/bus/pci/devices/0000:03:00.1/driver"),
         "cards",
         Level::Bad,
