@@ -28,6 +28,8 @@ pub struct KernelPort {
 /// Largest MTU that an AF_XDP socket takes: a frame, with two VLAN tags, lies in one chunk of 4,096 bytes with the headers and the room
 /// that DPDK and the kernel want in front of it.
 pub const XDP_MTU: u16 = 3498;
+/// Largest MTU that a packet socket takes, by DPDK's driver.
+pub const PACKET_MTU: u16 = 1500;
 /// Slots of each ring of packet sockets: DPDK's default, 512, is less than a burst of two TCP windows.
 const PACKET_SLOTS: u16 = 2048;
 /// IFNAMSIZ without the terminator.
@@ -241,6 +243,11 @@ impl Kernel {
         self.of_interface(interface, "ifindex")?;
         // Reading it fails while the interface is down.
         Some(self.of_interface(interface, "carrier").is_some_and(|carrier| carrier == "1"))
+    }
+
+    /// The largest IP packet that an interface carries, in bytes; none: it is not there.
+    pub fn mtu(&self, interface: &str) -> Option<u16> {
+        self.of_interface(interface, "mtu")?.parse().ok()
     }
 
     /// Receive queues of an interface that are in use.

@@ -275,18 +275,6 @@ fn wall_clock() -> Timestamp {
     Timestamp(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// What to tell an operator whose two ports have different MTUs; none: they have the same.
-pub fn mtu_mismatch(inside: (&str, usize), outside: (&str, usize)) -> Option<String> {
-    let ((inside, a), (outside, b)) = (inside, outside);
-    let (small, smaller) = if a < b { (inside, a) } else { (outside, b) };
-    (a != b).then(|| {
-        format!(
-            "the ports have different MTUs: {a} on {inside}, {b} on {outside}; the wire uses {smaller}, and longer packets of flows \
-             that are not decrypted are lost at {small}: give both the same, by `mtu` of the [[wire]] or at the devices"
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,18 +306,6 @@ mod tests {
         let changes: Vec<_> =
             links.all().iter().map(|(link, changes)| (link.port.as_str(), *changes)).collect();
         assert_eq!(changes, [("p0", 2), ("p1", 0)]);
-    }
-
-    #[test]
-    fn different_mtus_are_named_with_what_becomes_of_them() {
-        assert_eq!(mtu_mismatch(("p0", 1500), ("p1", 1500)), None);
-        let words = mtu_mismatch(("p0", 9000), ("p1", 1500)).unwrap_or_default();
-        assert!(
-            words.contains("9000 on p0, 1500 on p1; the wire uses 1500") && words.contains("lost at p1"),
-            "{words}"
-        );
-        let words = mtu_mismatch(("p0", 1400), ("p1", 1500)).unwrap_or_default();
-        assert!(words.contains("the wire uses 1400") && words.contains("lost at p0"), "{words}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod interface_link;
 mod mbuf_cache;
 mod mirror;
+mod mtu;
 mod ports;
 pub mod probe;
 
@@ -22,7 +23,6 @@ use wireglass_core::port::{Appended, BURST, Block, Frame, Io, Offloads, PortId, 
 use self::mbuf_cache::MbufCache;
 pub use self::mirror::MirrorPort;
 use crate::interfaces::OpenInterface;
-use crate::links::mtu_mismatch;
 use crate::metrics::{PoolStatistics, PortStatistics};
 use crate::worker::Worker;
 
@@ -207,7 +207,7 @@ impl Ports {
         let interfaces: Vec<_> =
             interfaces.chain(mirrors.iter().map(|mirror| mirror.interface.clone())).collect();
         let mut per_worker: Vec<Vec<_>> = workers.iter().map(|_| Vec::new()).collect();
-        let mut mtus = Vec::new();
+        let mut applied = Vec::new();
         let mut kept = 0;
         let of_wires = wanted.map(|(mtu, far_end_offloads)| {
             let config = PortConfig { mtu, ..PortConfig::default() };
@@ -224,22 +224,14 @@ impl Ports {
             ports.iter_mut().zip(&infos).zip(&interfaces).zip(configs)
         {
             let queues = start(port, info, config, pools, interface.as_deref())?;
-            mtus.push(usize::from(queues.applied.mtu));
+            applied.push(queues.applied.mtu);
             kept += queues.applied.kept;
             let mut rx = queues.rx.into_iter();
             for (worker, tx) in per_worker.iter_mut().zip(queues.tx) {
                 worker.push((rx.next(), tx));
             }
         }
-        mtus.truncate(2 * wires.len());
-        for (pair, mtu) in ports.chunks(2).zip(mtus.chunks(2)) {
-            if let ([inside, outside], [a, b]) = (pair, mtu)
-                && let Some(words) = mtu_mismatch((inside.name(), *a), (outside.name(), *b))
-            {
-                tracing::warn!("{words}");
-            }
-        }
-        let mtu: Vec<usize> = mtus.chunks(2).map(|wire| wire.iter().copied().min().unwrap_or(1500)).collect();
+        let mtu = mtu::of_wires(wires, &infos, &applied);
         let worker = |(mut queues, pools): (Vec<_>, &Pools)| WorkerQueues {
             mirrors: queues.split_off(2 * wires.len()),
             queues,

@@ -7,7 +7,7 @@ use super::facts::{Core, Facts, Interface, Iommu, Pages};
 use super::plan::{CaFacts, Plan, PlannedPort, PlannedWire};
 use crate::config::is_at_token;
 use crate::driver::PortCapabilities;
-use crate::interfaces::{KernelPort, Obstacle};
+use crate::interfaces::{KernelPort, Obstacle, PACKET_MTU, Sockets};
 use crate::record_speeds::Choice;
 
 /// How much of an obstacle something is.
@@ -431,6 +431,17 @@ impl Question<'_> {
             Some(interface) => interface.mtu,
             None => self.opened(port).map(|port| port.mtu),
         };
+        let is_packet =
+            |port: &PlannedPort| port.kernel.as_ref().is_some_and(|port| port.sockets == Sockets::Packet);
+        let too_long = |port: &PlannedPort| mtu(port).filter(|mtu| is_packet(port) && *mtu > PACKET_MTU);
+        if let Some((port, mtu)) = wire.ports.iter().find_map(|port| Some((port, too_long(port)?))) {
+            return Finding::poor(
+                "mtu",
+                format!("{}: {mtu} on {}", wire.name, port.name),
+                &format!("packet sockets take {PACKET_MTU}; longer packets are lost"),
+                &format!("ip link set DEV mtu {PACKET_MTU}, at the hosts, too; or ports as xdp:DEV"),
+            );
+        }
         let [inside, outside] = &wire.ports;
         match (mtu(inside), mtu(outside)) {
             (Some(a), Some(b)) if a == b => Finding::good("mtu", format!("{}: {a} on both ports", wire.name)),

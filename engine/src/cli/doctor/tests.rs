@@ -484,6 +484,11 @@ fn interfaces_tell_of_their_links_and_mtus_without_a_port_being_opened() {
     assert!(about("mtu").means.as_ref().is_some_and(|means| means.contains("the wire uses 1400")));
     assert_eq!(about("link").fix.as_deref().map(|fix| &fix[..19]), Some("ip link set p0 up; "));
     assert_eq!(about("iommu").level, Level::Good);
+    machine.file("sys/class/net/p1/mtu", "9000\n");
+    let findings = machine.judge(true);
+    let mtu = findings.iter().find(|finding| finding.topic == "mtu").expect("judged");
+    assert_eq!((mtu.level, &*mtu.found), (Level::Poor, "lan: 9000 on net_af_packet1"));
+    machine.file("sys/class/net/p1/mtu", "1500\n");
     machine.ports = None;
     machine.plan.wires[0].ports[0].kernel = None;
     let findings = machine.judge(true);

@@ -17,11 +17,10 @@ impl Ports {
         let kernel = Kernel::read(Path::new("/"));
         let read = |(i, port): (usize, &dpdk::Port)| {
             let mut info = port.info().ok()?;
-            // net_af_packet and net_af_xdp say "up" as long as they run.
-            if let Some(interface) = self.interfaces.get(i)?
-                && let Some(carrier) = kernel.carrier(interface)
-            {
-                info.link.up &= carrier;
+            // net_af_packet and net_af_xdp say "up" as long as they run, and 1500.
+            if let Some(interface) = self.interfaces.get(i)? {
+                info.link.up &= kernel.carrier(interface).unwrap_or(true);
+                info.mtu = kernel.mtu(interface).unwrap_or(info.mtu);
             }
             let speed = info.link.speed_mbps;
             Some(PortLink {
