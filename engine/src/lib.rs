@@ -25,6 +25,7 @@ pub mod log;
 pub mod metrics;
 pub mod numa;
 pub mod orders;
+pub mod packet_sockets;
 #[cfg(feature = "pkcs11")]
 pub mod pkcs11;
 pub mod record_speeds;

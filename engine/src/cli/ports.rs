@@ -5,10 +5,17 @@ use std::path::Path;
 use crate::config::{self, Config, Wire};
 use crate::driver::dpdk::{MirrorPort, WirePorts, has_driver};
 use crate::interfaces::Kernel;
+use crate::packet_sockets::other_engine;
 
 /// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
 pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
     obstacles_of_ports(config)?;
+    // Into a mirror's port several may send.
+    let names = config.wires.iter().flat_map(|wire| [&wire.inside, &wire.outside]);
+    let mut ports = names.filter_map(|name| config.kernel_port(name));
+    if let Some(obstacle) = ports.find_map(|port| other_engine(Path::new("/"), &port)) {
+        return Err(obstacle.to_string());
+    }
     let kernel = Kernel::read(Path::new("/"));
     let wants_none = eal_arguments(config).iter().any(|word| word == "--no-huge");
     if let (0, all) = kernel.hugepages()

@@ -6,7 +6,7 @@ import time
 from ..net import SERVER4, SERVER6
 from ..ports import AfPacket, AfXdp, Tap
 from ..runner import check
-from ..shell import Failed, Process, wait_for
+from ..shell import Failed, Process, run, wait_for
 from .fetch import fetched
 
 # Of each change: whether an interface has a carrier, and when by a clock that all processes share.
@@ -190,3 +190,22 @@ def gone(lab):
     if engine.stop() != 1:
         raise Failed("the engine's end: not with status 1")
     return "ended with status 1"
+
+
+@check("links.shared", group="alone")
+def shared(lab):
+    """A second engine on the same packet sockets' interfaces does not start: both would answer every frame"""
+    if not lab.binary:
+        raise Failed("no engine in this lab")
+    first = lab.wire("links-first", kind=AfPacket)
+    text = first.config.read_text()
+    for old, new in (("eve.json", "other.json"), ("127.0.0.1:9464", "127.0.0.1:9465"), (first.setup.control, "other.sock")):
+        text = text.replace(f'"{old}"', f'"{new}"')
+    config = first.config.with_name("other.toml")
+    config.write_text(text)
+    done = run(lab.network.middle.argv(lab.binary, "run", "-c", config), timeout=30, check=False)
+    said = done.stderr.decode()
+    if done.returncode != 1 or "is in use by process" not in said:
+        raise Failed(f"exit {done.returncode}: {said}")
+    fetched(lab, SERVER4)
+    return "refused, and named the first one's process"
