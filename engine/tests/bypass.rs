@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
+use rustls::NamedGroup;
 use rustls::version::{TLS12, TLS13};
 use support::Exchange;
 use support::frames::{TcpFrame, ethernet};
@@ -197,6 +198,24 @@ fn connections_to_other_ports() {
     exchange.assert_done(run.client(), run.server(), &setup);
     assert!(assert_untouched(&run, &setup) > 20);
     assert_eq!(run.counters().flows_opened.value(), 0);
+}
+
+/// A server that has no group that the client has sent a share for asks for a second hello, which has the same name.
+#[test]
+fn a_second_hello_passes() {
+    for (seed, loss) in [(1, 0.0), (2, 0.05), (3, 0.05), (4, 0.1)] {
+        let mut lab = Lab::new().trusting_the_server();
+        lab.client.groups = vec![NamedGroup::X25519, NamedGroup::secp256r1];
+        lab.server.groups = vec![NamedGroup::secp256r1];
+        let exchange = Exchange::new(seed, 20_000, 50_000);
+        let impairment = Impairment { loss, reorder: loss, ..Impairment::default() };
+        let rules = Rules::by_name(Action::Bypass);
+        let setup = Setup { seed, rules, impairment, ..Setup::default() };
+        let mut run = lab.connect_tls(&setup, exchange.client(), exchange.server());
+        assert_eq!(run.run(), Stop::Done, "{setup:?}");
+        exchange.assert_done(run.client(), run.server(), &setup);
+        assert_eq!(run.client().handshake.as_ref().unwrap().chain, lab.server.chain);
+    }
 }
 
 /// Not TLS on an intercepted port: blocked or released, by setting; whoever speaks first.

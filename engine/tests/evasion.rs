@@ -282,6 +282,95 @@ fn a_bypassed_hello_cannot_be_replaced() {
     }
 }
 
+/// A server's first words, which a name decides on or not: its ServerHello has this random.
+fn server_hello(random: [u8; 32]) -> Vec<u8> {
+    [&[22, 3, 3, 0, 58, 2, 0, 0, 54, 3, 3][..], &random, &[0; 20]].concat()
+}
+
+const RETRY: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91, 0xc2,
+    0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
+/// A bypassed flow whose server has answered with this random, and where the client goes on.
+fn answered(random: [u8; 32]) -> (Wire, u32) {
+    let mut wire = Wire::new(&Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() });
+    wire.shake_hands();
+    let first = hello(NAME);
+    assert_eq!(wire.send(Segment { payload: first.clone(), ..from_client() }).len(), 1, "bypassed");
+    let next = CLIENT + 1 + first.len() as u32;
+    let answer = Segment { ack: next, payload: server_hello(random), ..from_server() };
+    assert_eq!(wire.send_both(answer).0.len(), 1);
+    (wire, next)
+}
+
+/// A server that asks for a second hello goes by the name in that: OpenSSL's do.
+#[test]
+fn a_second_hello_with_another_name() {
+    const CCS: [u8; 6] = [20, 3, 3, 0, 1, 1];
+    let other = hello("secret.example.com");
+    let say = |wire: &mut Wire, seq, payload: &[u8]| {
+        wire.send(Segment { seq, payload: payload.to_vec(), ..from_client() }).len()
+    };
+    for before in [&[][..], &CCS, &[22, 3, 3, 0, 0]] {
+        let (mut wire, next) = answered(RETRY);
+        let all = [before, &other].concat();
+        assert_eq!(say(&mut wire, next, &all), 0, "{before:?}");
+        // In pieces, of which a later one comes first: never all of it.
+        let (mut wire, next) = answered(RETRY);
+        assert_eq!(say(&mut wire, next + 100, &all[100..]), 0, "behind a gap");
+        let passed: usize =
+            all.chunks(50).enumerate().map(|(n, piece)| say(&mut wire, next + 50 * n as u32, piece)).sum();
+        assert!(passed < all.chunks(50).count(), "{passed}");
+        assert_eq!(say(&mut wire, next, &all), 0);
+    }
+    // With the first one, and where its end was there before it.
+    let first = hello(NAME);
+    let both = [&first[..], &other].concat();
+    let tail = both.len() - 100;
+    for cut in [0, first.len(), first.len() + 20] {
+        let mut wire = Wire::new(&Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() });
+        wire.shake_hands();
+        let mut passed = 0;
+        for piece in [tail..both.len(), 0..cut, cut..tail].into_iter().filter(|piece| !piece.is_empty()) {
+            let (seq, payload) = (CLIENT + 1 + piece.start as u32, both[piece].to_vec());
+            let sent = wire.send(Segment { seq, payload, ..from_client() });
+            passed += sent.iter().map(|frame| frame.payload().len()).sum::<usize>();
+        }
+        assert!(passed <= tail, "{cut}: {passed}");
+    }
+    // The same again; what is no hello; a server that wants none.
+    let (mut wire, next) = answered(RETRY);
+    let same = [&CCS[..], &hello(NAME)].concat();
+    assert_eq!((say(&mut wire, next, &same), say(&mut wire, next + same.len() as u32, &[23; 40])), (1, 1));
+    let (mut wire, next) = answered(RETRY);
+    assert_eq!(say(&mut wire, next, &[23, 3, 3, 0, 1, 0]), 1);
+    let (mut wire, next) = answered([7; 32]);
+    assert_eq!((say(&mut wire, next + 500, &[23; 40]), say(&mut wire, next, &[22; 40])), (1, 1));
+}
+
+/// Where the bytes are relayed, as the client's frames could not be released, neither.
+#[test]
+fn a_second_hello_over_tcp() {
+    for name in ["secret.example.com", NAME] {
+        let mut wire = Wire::new(&Setup { rules: Rules::by_name(Action::Bypass), ..Setup::default() });
+        wire.shake_hands();
+        let (first, second) = (hello(NAME), hello(name));
+        let begin = Segment { payload: first[..100].to_vec(), ..from_client() };
+        wire.send(begin.clone());
+        wire.send(begin);
+        let rest = Segment { seq: CLIENT + 101, payload: first[100..].to_vec(), ..from_client() };
+        let mut out = wire.send(rest);
+        let next = CLIENT + 1 + first.len() as u32;
+        wire.send_both(Segment { ack: next, payload: server_hello(RETRY), ..from_server() });
+        let ack = SERVER + 1 + server_hello(RETRY).len() as u32;
+        out.extend(wire.send(Segment { seq: next, ack, payload: second.clone(), ..from_client() }));
+        let bytes: usize = out.iter().map(|frame| frame.payload().len()).sum();
+        let expected = if name == NAME { first.len() + second.len() } else { first.len() };
+        assert_eq!(bytes, expected, "{name}");
+    }
+}
+
 /// A server takes no segment without ACK, or with one of something that it has not said: neither does the engine.
 #[test]
 fn a_hello_that_no_server_would_take() {
@@ -492,12 +581,12 @@ fn eviction_does_not_free_a_bypassed_flow_of_its_hello() {
     flood(&mut wire, 1);
     assert_client_gets_nothing_through(&mut wire);
 
-    // When the server has taken them, there is nothing to hold it to.
+    // When the server has taken and answered them, there is nothing to hold it to.
     let mut wire = Wire::new(&setup);
     wire.shake_hands();
     let end = CLIENT + 1 + decoy.payload.len() as u32;
     wire.send(decoy);
-    wire.send_both(Segment { ack: end, ..from_server() });
+    wire.send_both(Segment { ack: end, payload: server_hello([7; 32]), ..from_server() });
     flood(&mut wire, 1);
     assert_eq!(wire.send(Segment { seq: end, payload: vec![7; 100], ..from_client() }).len(), 1);
 }

@@ -220,12 +220,14 @@ fn each_phase_counts_what_it_holds() {
     let more = wire.held();
     assert!(more >= handshake + 40_000, "what the client says early: {handshake}, then {more}");
 
-    // Bypassed: held to its first bytes until the server has acknowledged them.
+    // Bypassed: held to its first bytes until the server has acknowledged and answered them.
     let mut wire = Wire::opened(Rules::by_name(Action::Bypass));
     wire.client_says(0, &hello);
     let released = wire.held();
     assert!(released >= hello.len(), "released: {released}");
-    wire.receive(PortSide::Outside, segment(false, ACK, ISN.1 + 1, ISN.0 + 1 + hello.len() as u32, b""));
+    let server_hello = [&[22, 3, 3, 0, 58, 2, 0, 0, 54, 3, 3][..], &[7; 52]].concat();
+    let ack = ISN.0 + 1 + hello.len() as u32;
+    wire.receive(PortSide::Outside, segment(false, ACK, ISN.1 + 1, ack, &server_hello));
     let bypassed = wire.held();
     assert!(bypassed <= released - hello.len(), "acknowledged: {bypassed}");
 

@@ -114,6 +114,29 @@ fn a_client_outside_keeps_its_quic_as_it_keeps_its_tls() {
     assert_eq!((out[0].len(), back[1].len()), (1, 1));
 }
 
+/// Connections go on, and the next one between the same ports is a new one, although UDP has no end. What was not let through is decided anew at once.
+#[test]
+fn a_reload_holds_for_what_begins_in_udp_that_passes() {
+    let mut wire = Wire::new(&Setup { rules: Rules::default_is(Action::Bypass), ..Setup::default() });
+    let reload = |wire: &mut Wire, default| {
+        let generations = wire.engine.generations();
+        let mut shared = generations.current().clone();
+        shared.policy = Rules::default_is(default).compile().into();
+        generations.publish(shared).unwrap();
+    };
+    let passed = |wire: &mut Wire, payload: &[u8]| {
+        wire.send(PortSide::Inside, datagram(true, 1, (5000, 443), payload))[1].len()
+    };
+    let dtls_later = [23, 0xfe, 0xfd, 0, 1];
+    for (first, later) in [(&QUIC[..], &QUIC_LATER[..]), (&DTLS, &dtls_later)] {
+        assert_eq!((passed(&mut wire, first), passed(&mut wire, later)), (1, 1));
+        reload(&mut wire, Action::Decrypt);
+        assert_eq!((passed(&mut wire, later), passed(&mut wire, first), passed(&mut wire, later)), (1, 0, 0));
+        reload(&mut wire, Action::Bypass);
+        assert_eq!(passed(&mut wire, later), 1);
+    }
+}
+
 /// Where every port is intercepted, only what begins QUIC or DTLS is meant.
 #[test]
 fn with_all_ports_the_first_packets_tell() {

@@ -141,7 +141,7 @@ reasons! {
         HelloMalformed = "hello.malformed", "The client's first bytes are TLS, but not a valid ClientHello.";
         HelloTooBig = "hello.too_big", "The ClientHello was too long, or offered too many protocols.";
         HelloNotTls = "hello.not_tls", "The first bytes are not TLS.";
-        HelloAmbiguous = "hello.ambiguous", "Overlapping segments with different bytes: two readers could see two ClientHellos.";
+        HelloAmbiguous = "hello.ambiguous", "Overlapping segments with different bytes, or a second ClientHello with another name: two readers could see two names.";
         StartTlsStripped = "starttls.stripped", "The server does not offer TLS, or refuses it, and the client goes on in plain text (`starttls.on_stripped`).";
         StartTlsUnused = "starttls.unused", "The client goes on in plain text without asking for TLS (`starttls.on_unused`).";
         StartTlsGss = "starttls.gss", "Client and server agreed on GSSAPI encryption, which cannot be read (`starttls.on_unused`).";

@@ -21,6 +21,9 @@ const DATAGRAM_FLOWS: u32 = 4096;
 /// How long one may be silent before it counts as another one.
 const DATAGRAM_IDLE: Duration = Duration::from_secs(120);
 
+/// Type of a record (RFC 6347 4.1).
+const DTLS_HANDSHAKE: u8 = 22;
+
 /// What a worker remembers of frames that are not looked into.
 pub(super) struct PassthroughState<F> {
     /// By wire, class and action: when the next event is due, and the frames since the last one.
@@ -41,6 +44,16 @@ struct Pace {
 struct DatagramFlow {
     last: Instant,
     decided: Decided,
+    /// Number of the generation of settings that decided.
+    generation: u32,
+}
+
+impl DatagramFlow {
+    /// What was decided holds. After a reload connections go on, but the next one between the same ports is a new one: UDP itself has no end.
+    fn holds(&self, now: Instant, generation: u32, begins: bool) -> bool {
+        let goes_on = matches!(self.decided, Decided::Forward | Decided::ByHello) && !begins;
+        now < self.last + DATAGRAM_IDLE && (self.generation == generation || goes_on)
+    }
 }
 
 /// What is to become of a datagram on an intercepted port.
@@ -102,7 +115,11 @@ impl<IO: Io> Worker<IO> {
             let class = Uninspected::of_ports(datagram.source.port(), datagram.destination.port());
             return self.pass_uninspected(port, frame, class);
         };
-        let (decided, rule) = self.datagram_flow(port, datagram, class, ends);
+        let begins = match class {
+            Uninspected::Dtls => payload.first() == Some(&DTLS_HANDSHAKE),
+            _ => is_quic_long(payload),
+        };
+        let (decided, rule) = self.datagram_flow(port, datagram, (class, begins), ends);
         if (decided, class) == (Decided::ByHello, Uninspected::Quic) {
             return self.handle_quic(port, frame, datagram, ends, rule.is_some());
         }
@@ -146,20 +163,20 @@ impl<IO: Io> Worker<IO> {
         }
     }
 
-    /// What was decided of the datagram's flow. Some: it is a new one, and this rule decided.
+    /// What was decided of the datagram's flow. Some: it is a new one, and this rule decided. `begins`: so may a connection in it.
     fn datagram_flow(
         &mut self,
         port: PortId,
         datagram: &Datagram,
-        class: Uninspected,
+        (class, begins): (Uninspected, bool),
         (client, server): (SocketAddr, SocketAddr),
     ) -> (Decided, Option<Option<Arc<str>>>) {
         let key = FlowKey::between(port.wire, datagram.vlan, datagram.source, datagram.destination);
         let hash = self.hasher.hash(&(key, class as u8));
-        let now = self.cx.now;
+        let (now, generation) = (self.cx.now, self.generations.number());
         let known = &mut self.passthrough.datagrams;
         if let Some(flow) = known.get_mut(hash, &hash)
-            && now < flow.last + DATAGRAM_IDLE
+            && flow.holds(now, generation, begins)
         {
             flow.last = now;
             return (flow.decided, None);
@@ -190,7 +207,7 @@ impl<IO: Io> Worker<IO> {
             known.pop_oldest();
         }
         // There is room: if it was full, the oldest has gone.
-        let _ = known.insert(hash, hash, DatagramFlow { last: now, decided });
+        let _ = known.insert(hash, hash, DatagramFlow { last: now, decided, generation });
         (decided, Some(rule))
     }
 

@@ -8,19 +8,17 @@ use super::answering::{ASKED_AT_A_TIME, Answering};
 use super::blocked::Blocked;
 use super::context::Context;
 use super::leg::{Leg, earlier};
+use super::plain::Plain;
 use super::relaying::{Relaying, begin_to_show};
 use crate::content::{Ending, StreamEnd};
 use crate::end::{End, PerEnd};
 use crate::job::{Job, Reply};
 use crate::mirror::{Audience, Beginning, Conversations};
 use crate::policy::DecryptedFlow;
-use crate::port::{Block, Io};
+use crate::port::Io;
 use crate::reason::Reason;
 use crate::starttls::{Dialogue, Progress, Protocol};
-use crate::tls::{Failure, Handshake, Input, Outcome, RelayError};
-
-/// Bytes of a bypassed flow that are relayed in one piece: as much as a record.
-const AT_A_TIME: usize = 16 * 1024;
+use crate::tls::{Failure, Handshake, Input, Outcome, RelayError, SecondHello};
 
 /// How long the ends may take to agree on TLS: a mail server may be as slow with its greeting (RFC 5321 4.5.3.2.1).
 const DIALOGUE_TIME: Duration = Duration::from_secs(300);
@@ -51,7 +49,7 @@ pub(super) enum Tls<IO: Io> {
     /// Application data goes by.
     Relay(Box<Relaying<IO>>),
     /// Bytes go by as they are: a bypassed flow whose frames could not be released. Mirrors may be shown it.
-    Plain(Option<Box<Conversations>>),
+    Plain(Plain),
     /// Both ends have closed; only TCP has something left to do.
     Done,
 }
@@ -102,7 +100,7 @@ impl<IO: Io> Tls<IO> {
             Self::Dialogue(dialogue) => size_of_val(&**dialogue) + dialogue.0.memory(),
             Self::Handshake(handshaking) => handshaking.memory,
             Self::Relay(relaying) => relaying.memory(),
-            Self::Plain(mirrored) => mirrored.as_ref().map_or(0, |mirrored| mirrored.memory()),
+            Self::Plain(plain) => plain.memory(),
             Self::Done => 0,
         }
     }
@@ -159,18 +157,19 @@ impl<IO: Io> Adopted<IO> {
         cx: &mut Context<IO>,
         legs: PerEnd<Leg<IO>>,
         beginning: Option<Box<Beginning>>,
+        second: Option<Box<SecondHello>>,
     ) -> Box<Self> {
         let mut adopted = Self::new(cx, legs, Tls::Done, None);
         adopted.beginning = beginning;
-        adopted.go_on_in_plain(cx);
+        adopted.go_on_in_plain(cx, second);
         adopted
     }
 
     /// From here on bytes go by as they are.
-    pub(super) fn go_on_in_plain(&mut self, cx: &mut Context<IO>) {
+    pub(super) fn go_on_in_plain(&mut self, cx: &mut Context<IO>, second: Option<Box<SecondHello>>) {
         let beginning = self.beginning.take();
         let mirrored = begin_to_show(cx, &self.legs, Audience::Bypassed, beginning.as_deref());
-        self.tls = Tls::Plain(mirrored);
+        self.tls = Tls::Plain(Plain { mirrored, second });
     }
 
     pub(super) fn new(
@@ -335,7 +334,7 @@ impl<IO: Io> Adopted<IO> {
     pub(super) fn is_in_mirrors(&self) -> bool {
         match &self.tls {
             Tls::Relay(relaying) => relaying.is_in_mirrors(),
-            Tls::Plain(mirrored) => mirrored.is_some(),
+            Tls::Plain(plain) => plain.mirrored.is_some(),
             Tls::Dialogue(_) | Tls::Handshake(_) | Tls::Done => false,
         }
     }
@@ -410,7 +409,7 @@ impl<IO: Io> Adopted<IO> {
     fn mirrored(&mut self) -> Option<&mut Conversations> {
         match &mut self.tls {
             Tls::Relay(relaying) => relaying.mirrored(),
-            Tls::Plain(mirrored) => mirrored.as_deref_mut(),
+            Tls::Plain(plain) => plain.mirrored.as_deref_mut(),
             Tls::Dialogue(_) | Tls::Handshake(_) | Tls::Done => None,
         }
     }
@@ -596,23 +595,7 @@ impl<IO: Io> Adopted<IO> {
                 relaying.relay(cx, (from, self.closed[from]), source, sink, room)?;
                 is_empty = relaying.is_empty(from);
             }
-            Tls::Plain(mirrored) => {
-                let mut left = source.tcp.recv().len().min(room);
-                cx.counters.payload_copied.add(left as u64);
-                while left > 0 {
-                    let n = left.min(AT_A_TIME);
-                    let mut block = cx.block(n);
-                    block.as_mut()[..n].copy_from_slice(&source.tcp.recv()[..n]);
-                    if let Some(mirrored) = mirrored {
-                        mirrored.say_as_is(cx, from, &source.tcp.recv()[..n]);
-                    }
-                    source.tcp.consume(n);
-                    left -= n;
-                    if !sink.queue(block.freeze(n)) {
-                        return Err(RelayError { reason: Reason::ResourceMemory, alert: None });
-                    }
-                }
-            }
+            Tls::Plain(plain) => plain.relay(cx, from, source, sink, room)?,
             Tls::Dialogue(dialogue) => {
                 talk(dialogue, &mut self.beginning, from, source, sink)?;
                 if self.closed[from] {
@@ -691,6 +674,7 @@ mod tests {
             received: 5_000,
         });
         assert_eq!((away.memory(), away.received()), (100_000 + GROWTH_AT_POOL, 5_000));
-        assert_eq!((Tls::<MemoryIo>::Done.memory(), Tls::<MemoryIo>::Plain(None).received()), (0, 0));
+        let plain = Tls::<MemoryIo>::Plain(Plain { mirrored: None, second: None });
+        assert_eq!((Tls::<MemoryIo>::Done.memory(), plain.received()), (0, 0));
     }
 }

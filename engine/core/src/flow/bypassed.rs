@@ -5,6 +5,7 @@ use tcp_stack::{Duration, Flags, Instant, Segment, Seq};
 use super::opening::Answered;
 use crate::end::{End, PerEnd};
 use crate::reason::Reason;
+use crate::tls::{Behind, SecondHello};
 
 /// Packets after which a connection counts as begun although its handshake was not seen: it goes by in one direction only.
 const ONE_WAY: u8 = 16;
@@ -50,6 +51,8 @@ pub(super) struct Released {
     /// Where the client's stream begins, and how. Empty when the server has acknowledged it.
     start: Seq,
     bytes: Vec<u8>,
+    /// The client may still say a second hello in its place.
+    second: Option<Box<SecondHello>>,
 }
 
 impl Bypassed {
@@ -152,7 +155,7 @@ impl Bypassed {
 
     /// It is decided for good that it passes: no end could still say something else in place of what was looked at.
     pub(super) fn is_settled(&self) -> bool {
-        !self.is_another && self.released.as_ref().is_none_or(|released| released.bytes.is_empty())
+        !self.is_another && self.released.as_ref().is_none_or(|released| released.is_settled())
     }
 
     /// The flow has been closed or reset, as far as one can see.
@@ -173,20 +176,28 @@ impl Bypassed {
 }
 
 impl Released {
-    pub(super) fn new(opening: &Answered, bytes: Vec<u8>) -> Box<Self> {
-        Box::new(Self { server_isn: opening.server_isn(), start: opening.client_start(), bytes })
+    pub(super) fn new(opening: &Answered, bytes: Vec<u8>, second: Option<Box<SecondHello>>) -> Box<Self> {
+        Box::new(Self { server_isn: opening.server_isn(), start: opening.client_start(), bytes, second })
+    }
+
+    fn is_settled(&self) -> bool {
+        self.bytes.is_empty() && self.second.is_none()
     }
 
     /// With its own size.
     fn memory(&self) -> usize {
-        let Self { server_isn: _, start: _, bytes } = self;
-        size_of::<Self>() + bytes.capacity()
+        let Self { server_isn: _, start: _, bytes, second } = self;
+        let second = second.as_ref().map_or(0, |second| second.memory());
+        size_of::<Self>() + bytes.capacity() + second
     }
 
     fn allows(&mut self, from: End, segment: &Segment<'_>) -> bool {
         if from == End::Server {
+            if segment.seq == self.server_isn + 1 && SecondHello::is_answered(segment.payload) {
+                self.second = None;
+            }
             let end = self.start + self.bytes.len() as u32;
-            if segment.ack.is_some_and(|ack| !end.after(ack)) {
+            if self.second.is_none() && segment.ack.is_some_and(|ack| !end.after(ack)) {
                 self.bytes = Vec::new();
             }
             return true;
@@ -197,12 +208,35 @@ impl Released {
         // The segment's place in the stream; before its start it is negative.
         let at = i64::from(segment.seq.since(self.start) as i32);
         let (from, to) = (at.max(0), (at + segment.payload.len() as i64).min(self.bytes.len() as i64));
-        if from >= to {
+        if from < to {
+            let known = &self.bytes[from as usize..to as usize];
+            // The urgent pointer may take a byte out of what the server reads (RFC 6093 3.1).
+            if *known != segment.payload[(from - at) as usize..(to - at) as usize] || segment.flags.urg {
+                return false;
+            }
+        }
+        self.follow(at, segment)
+    }
+
+    /// What is new of the client's stream. False: it is, or may become, another hello; or there is a gap before it, and it comes again.
+    fn follow(&mut self, at: i64, segment: &Segment<'_>) -> bool {
+        let Some(second) = &mut self.second else { return true };
+        let known = self.bytes.len();
+        let Ok(old) = usize::try_from(known as i64 - at) else { return segment.payload.is_empty() };
+        let new = segment.payload.get(old..).unwrap_or_default();
+        if new.is_empty() {
             return true;
         }
-        let known = &self.bytes[from as usize..to as usize];
-        // The urgent pointer may take a byte out of what the server reads (RFC 6093 3.1).
-        *known == segment.payload[(from - at) as usize..(to - at) as usize] && !segment.flags.urg
+        if segment.flags.urg || known + new.len() > second.limit() {
+            return false;
+        }
+        self.bytes.extend_from_slice(new);
+        match second.look(&self.bytes) {
+            Behind::More => return true,
+            Behind::Same => self.second = None,
+            Behind::Other => self.bytes.truncate(known),
+        }
+        self.second.is_none()
     }
 }
 

@@ -24,7 +24,9 @@ use crate::policy::{
 };
 use crate::port::Io;
 use crate::reason::Reason;
-use crate::tls::{ClientHello, Destination, Handshake, TlsContext, alert_record, description};
+use crate::tls::{
+    Behind, ClientHello, Destination, Handshake, SecondHello, TlsContext, alert_record, description,
+};
 
 /// The client's first flight, in one of two ways.
 pub(super) enum FirstFlight<IO: Io> {
@@ -61,6 +63,14 @@ impl<IO: Io> FirstFlight<IO> {
         match self {
             Self::Held(_) => None,
             Self::Taken(hello) => hello.beginning.take(),
+        }
+    }
+
+    /// The client's stream, as far as it is known without a gap.
+    fn stream(&self) -> &[u8] {
+        match self {
+            Self::Held(peeking) => peeking.stream(),
+            Self::Taken(hello) => hello.legs.client.tcp.recv(),
         }
     }
 
@@ -111,7 +121,7 @@ impl<IO: Io> Flow<IO> {
         let ordered = cx.ordered_bypass().filter(|_| may_be_released(reason));
         if ordered.is_some() || reason == Reason::HelloNotTls && cx.shared.outside_tls.bypass_not_tls {
             (self.decided, self.ordered) = (Some((Action::Bypass, None)), cx.count_order(ordered));
-            return self.release(cx, flight);
+            return self.release(cx, flight, None);
         }
         self.decided = Some((Action::Block, None));
         if reason != Reason::HelloNotTls {
@@ -212,9 +222,23 @@ impl<IO: Io> Flow<IO> {
         profile: Option<&Arc<Profile>>,
         reason: Reason,
     ) -> Phase<IO> {
+        // An operator's order blocks nothing.
+        let may_say_other = self.ordered.is_none();
+        let second = may_say_other.then(|| SecondHello::of(flight.stream(), cx.shared.limits.hello_bytes));
+        let mut second = second.flatten().map(Box::new);
+        match second.as_mut().map(|second| second.look(flight.stream())) {
+            Some(Behind::Other) => {
+                let rule = self.decided.take().and_then(|(_, rule)| rule);
+                self.decided = Some((Action::Block, rule));
+                self.report_tls(cx, Some(info), profile, Reason::HelloAmbiguous);
+                return self.refuse(cx, flight, None, Reason::HelloAmbiguous);
+            }
+            Some(Behind::Same) => second = None,
+            Some(Behind::More) | None => {}
+        }
         let FirstFlight::Held(peeking) = &flight else {
             self.report_tls(cx, Some(info), profile, reason);
-            return self.release(cx, flight);
+            return self.release(cx, flight, second);
         };
         let event = self.tls_event(cx, Some(info), profile, reason);
         let watched = Box::new(Watched::new(cx.now, event, peeking.opening.server_isn()));
@@ -222,7 +246,7 @@ impl<IO: Io> Flow<IO> {
         if !cx.budget.may_watch() {
             self.stop_watching(cx);
         }
-        self.release(cx, flight)
+        self.release(cx, flight, second)
     }
 
     /// Why it cannot be decrypted, and what follows from that: its server is known for it, or its client cannot be served.
@@ -306,11 +330,16 @@ impl<IO: Io> Flow<IO> {
     }
 
     /// Lets the flow go uninspected: the held frames as they came, or else the bytes.
-    fn release(&mut self, cx: &mut Context<IO>, flight: FirstFlight<IO>) -> Phase<IO> {
+    fn release(
+        &mut self,
+        cx: &mut Context<IO>,
+        flight: FirstFlight<IO>,
+        second: Option<Box<SecondHello>>,
+    ) -> Phase<IO> {
         match flight {
             FirstFlight::Held(peeking) => {
                 show_handshake(cx, &peeking.opening, Some(&peeking.to_server));
-                let (frames, released) = peeking.release(cx);
+                let (frames, released) = peeking.release(cx, second);
                 for frame in frames {
                     cx.show_frame(&frame);
                     cx.send(End::Server, frame);
@@ -320,7 +349,7 @@ impl<IO: Io> Flow<IO> {
                 Phase::Bypassed(bypassed)
             }
             FirstFlight::Taken(hello) => {
-                let next = Adopted::plain(cx, hello.legs, hello.beginning).drive(cx);
+                let next = Adopted::plain(cx, hello.legs, hello.beginning, second).drive(cx);
                 self.follow(cx, next)
             }
         }

@@ -28,6 +28,7 @@ mod identity;
 mod leg;
 mod opening;
 mod peeking;
+mod plain;
 mod prefix;
 mod relaying;
 mod report;
@@ -538,7 +539,7 @@ impl<IO: Io> Flow<IO> {
             (self.decided, self.ordered) = (Some((Action::Bypass, None)), cx.count_order(ordered));
             cx.show_frame(&frame);
             cx.send(from.other(), frame);
-            let released = Released::new(&answered, Vec::new());
+            let released = Released::new(&answered, Vec::new(), None);
             return Phase::Bypassed(Bypassed::released(cx.now, cx.shared.limits.idle_time, released));
         }
         self.decided = Some((Action::Block, None));

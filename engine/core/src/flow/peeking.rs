@@ -13,7 +13,7 @@ use crate::end::PerEnd;
 use crate::packet::{Class, Template, classify};
 use crate::port::{Frame, Io};
 use crate::reason::{PacketDrop, Reason};
-use crate::tls::{ClientHello, HelloScan, Peek};
+use crate::tls::{ClientHello, HelloScan, Peek, SecondHello};
 
 /// Silence after which an incomplete hello is acknowledged. A server's own delayed ACK would have come by then; a flight
 /// that is not delayed by losses, or by a congestion window of one segment (RFC 5681 3.1), comes in a burst.
@@ -158,10 +158,30 @@ impl<IO: Io> Peeking<IO> {
         (self.opening, self.held)
     }
 
-    /// The held frames, in the order in which they came, and what they are released for.
-    pub(super) fn release(self, cx: &mut Context<IO>) -> (Vec<IO::Frame>, Box<Released>) {
+    /// What has been seen of the stream, without a gap.
+    pub(super) fn stream(&self) -> &[u8] {
+        self.prefix.contiguous()
+    }
+
+    /// The held frames, in the order in which they came, and what they are released for. Where a second hello may follow, what is behind a
+    /// gap is left for the client to repeat.
+    pub(super) fn release(
+        mut self,
+        cx: &mut Context<IO>,
+        second: Option<Box<SecondHello>>,
+    ) -> (Vec<IO::Frame>, Box<Released>) {
         cx.release(self.held.len());
-        (self.held, Released::new(&self.opening, self.prefix.contiguous().to_vec()))
+        if second.is_some() {
+            let held = std::mem::take(&mut self.held);
+            self.held = held.into_iter().filter(|frame| self.has_no_gap_before(frame)).collect();
+        }
+        (self.held, Released::new(&self.opening, self.prefix.contiguous().to_vec(), second))
+    }
+
+    fn has_no_gap_before(&self, frame: &IO::Frame) -> bool {
+        let Class::Tcp(headers) = classify(frame.data()) else { return false };
+        Segment::parse(headers.segment(frame.data()))
+            .is_ok_and(|segment| self.covers(segment.seq + segment.payload.len() as u32))
     }
 }
 

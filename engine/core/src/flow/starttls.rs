@@ -68,7 +68,7 @@ impl<IO: Io> Flow<IO> {
                 }
                 (self.decided, self.ordered) = (Some((Action::Bypass, None)), cx.count_order(ordered));
                 self.report_tls(cx, None, None, reason);
-                adopted.go_on_in_plain(cx);
+                adopted.go_on_in_plain(cx, None);
                 let next = adopted.drive(cx);
                 return self.follow(cx, next);
             }

@@ -6,14 +6,12 @@
 use rustls_pki_types::ServerName;
 
 use super::ja;
+use super::record::content::{ALERT, CHANGE_CIPHER_SPEC, HANDSHAKE};
 use super::wire::Reader;
 use crate::event::HelloInfo;
 use crate::policy::TlsVersion;
 use crate::x509::{KeyType, Provider};
 
-const CHANGE_CIPHER_SPEC: u8 = 20;
-const ALERT: u8 = 21;
-const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
 /// RFC 6066 §3: the one type of name.
 const HOST_NAME: u8 = 0;

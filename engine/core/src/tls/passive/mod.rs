@@ -10,4 +10,5 @@ mod message_scan;
 mod server_flight;
 
 pub use message_scan::{Malformed, MessageScan, Seen};
+pub(in crate::tls) use server_flight::RETRY;
 pub use server_flight::{Progress, ServerFacts, ServerFlight, ServerUnread};

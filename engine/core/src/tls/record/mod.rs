@@ -36,6 +36,7 @@ pub(super) const BEHIND: usize = 1 + TAG;
 
 /// Types of content (RFC 8446 5.1).
 pub(super) mod content {
+    pub(in crate::tls) const CHANGE_CIPHER_SPEC: u8 = 20;
     pub(in crate::tls) const ALERT: u8 = 21;
     pub(in crate::tls) const HANDSHAKE: u8 = 22;
     pub(in crate::tls) const APPLICATION_DATA: u8 = 23;
