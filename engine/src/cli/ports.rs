@@ -10,12 +10,6 @@ use crate::packet_sockets::other_engine;
 /// Looks for what would keep ports of the kernel from opening, before DPDK says it in its own words.
 pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
     obstacles_of_ports(config)?;
-    // Into a mirror's port several may send.
-    let names = config.wires.iter().flat_map(|wire| [&wire.inside, &wire.outside]);
-    let mut ports = names.filter_map(|name| config.kernel_port(name));
-    if let Some(obstacle) = ports.find_map(|port| other_engine(Path::new("/"), &port)) {
-        return Err(obstacle.to_string());
-    }
     let kernel = Kernel::read(Path::new("/"));
     let wants_none = eal_arguments(config).iter().any(|word| word == "--no-huge");
     if let (0, all) = kernel.hugepages()
@@ -32,6 +26,15 @@ pub(super) fn ports_can_open(config: &Config) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Looks for another engine that has a wire's port, which the kernel does not mind: into a mirror's, several may send. Wants the right to see
+/// others' files, which the engine does not keep.
+pub(super) fn ports_are_free(config: &Config) -> Result<(), String> {
+    let names = config.wires.iter().flat_map(|wire| [&wire.inside, &wire.outside]);
+    let mut ports = names.filter_map(|name| config.kernel_port(name));
+    let obstacle = ports.find_map(|port| other_engine(Path::new("/"), &port));
+    obstacle.map_or(Ok(()), |obstacle| Err(obstacle.to_string()))
 }
 
 /// The same of each port for itself.

@@ -17,7 +17,7 @@ use wireglass_core::policy::Tallies;
 use wireglass_core::tls::{Fetcher, TlsContext};
 
 use super::failures::FailureWatch;
-use super::ports::{eal_arguments, mirror_ports, ports_can_open, wire_ports};
+use super::ports::{eal_arguments, mirror_ports, ports_are_free, ports_can_open, wire_ports};
 use super::rehearsal::{
     capture_fault, control_fault, exclusions_fault, log_fault, metrics_fault, verdicts_fault,
 };
@@ -191,6 +191,7 @@ fn start(
     let Ready { secrets, signer, fetcher, tls, compiled, signals } = make_ready(&mut config, take_over)?;
     let socket = control_socket(&config)?;
     let ids_socket = verdict_socket(&config)?;
+    ports_are_free(&config)?;
     confine::prepare(&config)?;
     let (ports, queues) = open_ports(&config)?;
     // From here on files are opened, and threads started, with what they are to have.

@@ -157,6 +157,7 @@ fn open_ports(config: &Config) -> Result<Vec<PortCapabilities>, String> {
 
 #[cfg(feature = "dpdk")]
 fn look(config: &Config) -> Result<Vec<PortCapabilities>, String> {
+    super::ports::ports_are_free(config)?;
     super::ports::ports_can_open(config)?;
     let arguments = super::ports::eal_arguments(config);
     let ports = super::ports::wire_ports(config);
