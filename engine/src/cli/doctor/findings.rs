@@ -439,7 +439,7 @@ impl Question<'_> {
                 "mtu",
                 format!("{}: {mtu} on {}", wire.name, port.name),
                 &format!("packet sockets take {PACKET_MTU}; longer packets are lost"),
-                &format!("ip link set DEV mtu {PACKET_MTU}, at the hosts, too; or ports as xdp:DEV"),
+                format!("ip link set DEV mtu {PACKET_MTU}, at the hosts, too; or ports as xdp:DEV"),
             );
         }
         let [inside, outside] = &wire.ports;
