@@ -674,3 +674,44 @@ action = "block"
         ]
     );
 }
+
+#[test]
+fn check_lists_rules_on_content_with_what_they_ask_for() {
+    let folder = Folder::new();
+    let rules = r#"
+[signatures.codes]
+literals = ["attack at dawn"]
+[[content.rule]]
+name = "uploads"
+method = ["POST", "PUT"]
+direction = "request"
+path = ["/up/*"]
+path_regex = ["^/x[0-9]+$"]
+size = 100
+action = "block"
+[[content.rule]]
+name = "programs"
+source = ["10.0.0.0/8"]
+file_type = ["pdf"]
+action = "block"
+[[content.rule]]
+name = "codes"
+header = { "x-kind" = "a*" }
+signatures = ["codes"]
+action = "alert"
+[[content.rule]]
+name = "others"
+action = "allow"
+"#;
+    let path = folder.write("wire.toml", format!("{GOOD}{rules}"));
+    let output = wireglass(&["check", "-c", path.to_str().unwrap()]);
+    let said = text(&output.stdout);
+    for line in [
+        "  1. uploads: method POST, PUT; path /up/*, ^/x[0-9]+$; direction request; bytes over 100 -> block\n",
+        "  2. programs: from 10.0.0.0/8; file type pdf -> block\n",
+        "  3. codes: header x-kind: a*; signatures codes -> alert\n",
+        "  4. others: every request -> allow\n",
+    ] {
+        assert!(said.contains(line), "{line}{said}{}", text(&output.stderr));
+    }
+}

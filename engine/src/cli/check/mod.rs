@@ -1,5 +1,6 @@
 //! `wireglass check`: whether a configuration is in order, and what it means.
 
+mod content;
 mod machine;
 mod summary;
 

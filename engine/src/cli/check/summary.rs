@@ -1,11 +1,9 @@
 //! What a configuration that is in order means, in words.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 use std::path::Path;
-use std::time::Duration;
 
 use crate::ca_files;
-use wireglass_core::content::{SignatureId, SignatureSet};
 use wireglass_core::fairness::{Fairness, PerClient, Shed};
 use wireglass_core::flow::Midstream;
 use wireglass_core::flow_table::Class;
@@ -13,15 +11,14 @@ use wireglass_core::mirror::{Shown, When};
 use wireglass_core::packet::{PassAction, Uninspected};
 use wireglass_core::policy::{
     BlockWith, ClientCertificateAction, ContentAction, ContentRule, Decision, DefectAction, FirstContact,
-    ListId, Lists, NoNameAction, OnUnread, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
+    ListId, Lists, NoNameAction, Ports, Profile, Rule, TlsVersion, UnsupportedAction,
 };
 use wireglass_core::tls::NoRoot;
 use wireglass_core::x509::{Provider, describe_date as date};
 
 use super::super::never_match;
-use crate::config::{Config, Confine, Content, Crypto, IcapServer, MirrorPort, YaraSet};
+use crate::config::{Config, Confine, Crypto, MirrorPort};
 use crate::confine::Mode;
-use crate::icap::Settings;
 use crate::record_speeds::RecordLibrary;
 use crate::worker::Idle;
 
@@ -306,186 +303,8 @@ impl Summary<'_> {
         Ok(())
     }
 
-    /// What rules look for in contents.
-    fn signatures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (named, rules) = (&self.config.signatures, &self.config.content.rules);
-        for (place, set) in named.sets.iter().enumerate() {
-            let SignatureSet { name, literals, regexes, patterns, threshold } = set;
-            let (literals, regexes, patterns) = (literals.len(), regexes.len(), patterns.len());
-            write!(
-                f,
-                "  signatures {name}: {literals} literals, {regexes} expressions, {patterns} patterns"
-            )?;
-            match threshold {
-                1 => writeln!(f)?,
-                threshold => writeln!(f, ", {threshold} finds of them in one message")?,
-            }
-            let id = SignatureId::new(place);
-            let asks = |rule: &ContentRule| match &rule.action {
-                ContentAction::Inspect(inspect) => id.is_some_and(|id| inspect.signatures.has(id)),
-                _ => rule.signatures.iter().any(|asked| Some(*asked) == id),
-            };
-            if !rules.iter().any(asks) {
-                writeln!(f, "  note: no [[content.rule]] asks for the signatures {name}")?;
-            }
-        }
-        if !named.sets.is_empty() {
-            writeln!(
-                f,
-                "  signatures take {} KiB of memory",
-                named.signatures.automata_memory().div_ceil(1024)
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Servers that are asked about bodies.
-    fn icap(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules = &self.config.content.rules;
-        for (place, server) in self.config.icap.servers.iter().enumerate() {
-            let IcapServer { name, reqmod: _, respmod: _, max_bytes } = server;
-            let mut patience = Duration::ZERO;
-            for each in server.services() {
-                let Settings { service, method, connections, timeout, .. } = each.settings();
-                let method = method.name();
-                writeln!(
-                    f,
-                    "  {name}: {method} {service}, {connections} connections, bodies up to {max_bytes} bytes"
-                )?;
-                patience = *timeout;
-            }
-            let asks = |rule: &ContentRule| matches!(&rule.action, ContentAction::Inspect(inspect) if inspect.inspectors.contains(&place));
-            if !rules.iter().any(asks) {
-                writeln!(f, "  note: no [[content.rule]] inspects by {name}")?;
-            }
-            if *max_bytes < self.config.content.inspection.hold_bytes as u64 {
-                writeln!(
-                    f,
-                    "  note: bodies longer than {name} takes are handled as content.on_oversize says"
-                )?;
-            }
-            let most = u128::from(self.config.content.inspection.timeout.total_millis());
-            if patience.as_millis() > most {
-                writeln!(f, "  note: timeout_ms of {name} is longer than content.timeout_seconds")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Rules of YARA that bodies are shown to.
-    fn yara(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (content, servers) = (&self.config.content, self.config.icap.servers.len());
-        for (place, set) in self.config.yara.sets.iter().enumerate() {
-            let YaraSet { name, rules, files, max_bytes, timeout, .. } = set;
-            writeln!(f, "  {name}: {rules} rule(s) in {files} file(s), bodies up to {max_bytes} bytes")?;
-            let asks = |rule: &ContentRule| matches!(&rule.action, ContentAction::Inspect(inspect) if inspect.inspectors.contains(&(servers + place)));
-            if !content.rules.iter().any(asks) {
-                writeln!(f, "  note: no [[content.rule]] inspects by {name}")?;
-            }
-            if *max_bytes < content.inspection.hold_bytes {
-                writeln!(
-                    f,
-                    "  note: bodies longer than {name} keeps are handled as content.on_oversize says"
-                )?;
-            }
-            if *max_bytes > content.worker_bytes {
-                writeln!(f, "  note: max_bytes of {name} is more than content.worker_bytes")?;
-            }
-            if timeout.as_millis() > u128::from(content.inspection.timeout.total_millis()) {
-                writeln!(f, "  note: timeout_ms of {name} is longer than content.timeout_seconds")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What becomes of bodies that are looked at.
-    fn inspection(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Content { threads, worker_bytes, inspection, .. } = &self.config.content;
-        let threads = match threads {
-            0 => "the workers".to_owned(),
-            n => format!("{n} thread(s)"),
-        };
-        let hold = inspection.hold_bytes;
-        writeln!(
-            f,
-            "  bodies are inspected by {threads}; held: at most {hold} bytes of each body, {worker_bytes} bytes by each worker"
-        )?;
-        if *worker_bytes > self.config.limits.worker_bytes / 2 {
-            writeln!(
-                f,
-                "  note: content.worker_bytes is more than half of limits.worker_bytes, which it is part of"
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Rules on what is decrypted, and those that can match nothing.
-    fn content(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Content { rules, headers, on_unparsed, on_opaque, on_undecodable, page_file, .. } =
-            &self.config.content;
-        if rules.is_empty() && headers.is_empty() {
-            return Ok(());
-        }
-        let word =
-            |action: &OnUnread| if *action == OnUnread::Block { "blocked" } else { "allowed, with an alert" };
-        let (unparsed, opaque) = (word(on_unparsed), word(on_opaque));
-        writeln!(f, "\ncontent ({} rules, {} changes of heads)", rules.len(), headers.len())?;
-        writeln!(f, "  unreadable HTTP: {unparsed}; not HTTP: {opaque}")?;
-        if rules.iter().any(|rule| !rule.file_type.is_empty() || !rule.signatures.is_empty()) {
-            writeln!(f, "  bodies that cannot be decoded, where a rule asks: {}", word(on_undecodable))?;
-        }
-        self.signatures(f)?;
-        if rules.iter().any(|rule| matches!(rule.action, ContentAction::Inspect(_))) {
-            self.inspection(f)?;
-            self.icap(f)?;
-            self.yara(f)?;
-        }
-        match page_file {
-            Some(file) => writeln!(f, "  block page: {}", file.display())?,
-            None => writeln!(f, "  block page: built in")?,
-        }
-        for (i, rule) in rules.iter().enumerate() {
-            let action = match &rule.action {
-                ContentAction::Allow => "allow",
-                ContentAction::Alert => "alert",
-                ContentAction::Block(_) => "block",
-                ContentAction::Inspect(_) => "inspect",
-            };
-            writeln!(f, "  {}. {} -> {action}", i + 1, rule.name)?;
-            let unused = |name: &&String| !self.profiles_in_use().any(|profile| profile == **name);
-            if !rule.profile.is_empty() && rule.profile.iter().all(|name| unused(&name)) {
-                writeln!(f, "  note: {:?} never matches: nothing is decrypted with its profiles", rule.name)?;
-            }
-            for why in never_match::misspelt(rule) {
-                writeln!(f, "  note: {:?} never matches by {why}", rule.name)?;
-            }
-        }
-        let mut later = rules.iter();
-        let is_unconditional =
-            |rule: &&ContentRule| **rule == ContentRule::new(rule.name.clone(), rule.action.clone());
-        if let Some(all) = later.find(is_unconditional) {
-            for rule in later {
-                writeln!(
-                    f,
-                    "  note: {:?} is never reached: {:?} matches every request",
-                    rule.name, all.name
-                )?;
-            }
-        }
-        for (rule, before) in never_match::shadowed_content(rules) {
-            writeln!(
-                f,
-                "  note: {rule:?} is never reached: rules before it, as {before:?}, match all its hosts"
-            )?;
-        }
-        if self.profiles_in_use().next().is_none() {
-            writeln!(f, "  note: nothing is decrypted, so no rule on content is ever asked")?;
-        }
-        Ok(())
-    }
-
     /// Names of profiles with which something is decrypted.
-    fn profiles_in_use(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn profiles_in_use(&self) -> impl Iterator<Item = &str> {
         let policy = &self.config.policy;
         let decisions = policy.rules.iter().map(|rule| &rule.decision).chain([&policy.default]);
         decisions.filter_map(|decision| match decision {
@@ -674,31 +493,44 @@ fn conditions(rule: &Rule, lists: &Lists) -> String {
     if is_unconditional(rule) {
         return "every flow".into();
     }
-    let mut out = String::new();
-    let mut say = |what: &str, entries: Vec<String>| {
-        if !entries.is_empty() {
-            let and = if out.is_empty() { "" } else { "; " };
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{and}{what} {}", list(entries));
-        }
-    };
-    let listed =
-        |id: Option<ListId>| id.and_then(|id| lists.get(id)).map(|list| format!("list {}", list.name));
-    say("wire", rule.wire.iter().cloned().collect());
-    say("VLAN", rule.vlan.iter().map(u16::to_string).collect());
-    say("from", rule.source.iter().map(ToString::to_string).chain(listed(rule.source_list)).collect());
-    say(
-        "to",
-        rule.destination.iter().map(ToString::to_string).chain(listed(rule.destination_list)).collect(),
-    );
-    say("port", rule.ports.iter().map(u16::to_string).collect());
-    say("SNI", rule.sni.iter().map(ToString::to_string).chain(listed(rule.sni_list)).collect());
-    say("ALPN", rule.alpn.iter().map(|p| p.escape_ascii().to_string()).collect());
-    say("JA4", rule.ja4.clone());
-    out
+    let mut all = Conditions::default();
+    all.say("wire", &rule.wire);
+    all.say("VLAN", rule.vlan);
+    all.say("from", written(&rule.source).chain(listed(lists, rule.source_list)));
+    all.say("to", written(&rule.destination).chain(listed(lists, rule.destination_list)));
+    all.say("port", &rule.ports);
+    all.say("SNI", written(&rule.sni).chain(listed(lists, rule.sni_list)));
+    all.say("ALPN", rule.alpn.iter().map(|protocol| protocol.escape_ascii()));
+    all.say("JA4", &rule.ja4);
+    all.0
 }
 
-fn list(entries: impl IntoIterator<Item = String>) -> String {
+/// What a rule asks for, in words.
+#[derive(Default)]
+pub(super) struct Conditions(pub(super) String);
+
+impl Conditions {
+    /// One of these; of none nothing is said.
+    pub(super) fn say(&mut self, what: &str, entries: impl IntoIterator<Item = impl Display>) {
+        let entries = list(entries.into_iter().map(|entry| entry.to_string()));
+        if !entries.is_empty() {
+            let and = if self.0.is_empty() { "" } else { "; " };
+            self.0.push_str(&format!("{and}{what} {entries}"));
+        }
+    }
+}
+
+/// Entries as they are written.
+pub(super) fn written(entries: &[impl Display]) -> impl Iterator<Item = String> {
+    entries.iter().map(ToString::to_string)
+}
+
+/// The list behind such entries, if there is one.
+pub(super) fn listed(lists: &Lists, id: Option<ListId>) -> Option<String> {
+    id.and_then(|id| lists.get(id)).map(|list| format!("list {}", list.name))
+}
+
+pub(super) fn list(entries: impl IntoIterator<Item = String>) -> String {
     let entries: Vec<_> = entries.into_iter().collect();
     match entries.len() {
         0..=SHOWN => entries.join(", "),
