@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::conditions::Conditions;
 use crate::cli::USAGE;
@@ -26,11 +26,12 @@ Exit status: 0 done; 1 no flow matches, several match without --yes, no engine r
 /// End one flow by its number, or all flows that match every option given.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
+#[command(group = ArgGroup::new("which").args(["flow_id", "client", "server", "port", "sni", "phase"]).required(true).multiple(true))]
 pub(super) struct KillArgs {
     #[command(flatten)]
     engine: EngineSocket,
     /// Number of the flow: `flow_id` in events, first word of its line in `wireglass flows`
-    #[arg(value_name = "ID", required_unless_present_any = ["client", "server", "port", "sni", "phase"])]
+    #[arg(value_name = "ID")]
     flow_id: Option<u64>,
     #[command(flatten)]
     which: Conditions,

@@ -83,6 +83,11 @@ impl Display for Configuration<'_> {
             }
         }
         self.rules(f)?;
+        writeln!(
+            f,
+            "# So that nothing breaks in the first days: what cannot be decrypted passes. `wireglass grade` says what that lets"
+        )?;
+        writeln!(f, "# by (a D); without these keys, servers like that are blocked.")?;
         writeln!(f, "[profile.default]")?;
         writeln!(f, "on_untrusted = \"untrusted-ca\"       # browsers warn, as they would without us")?;
         writeln!(f, "on_self_signed = \"untrusted-ca\"")?;
