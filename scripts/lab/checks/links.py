@@ -203,9 +203,12 @@ def shared(lab):
         text = text.replace(f'"{old}"', f'"{new}"')
     config = first.config.with_name("other.toml")
     config.write_text(text)
-    done = run(lab.network.middle.argv(lab.binary, "run", "-c", config), timeout=30, check=False)
-    said = done.stderr.decode()
-    if done.returncode != 1 or "is in use by process" not in said:
-        raise Failed(f"exit {done.returncode}: {said}")
-    fetched(lab, SERVER4)
+    try:
+        done = run(lab.network.middle.argv(lab.binary, "run", "-c", config), timeout=30, check=False)
+        said = done.stderr.decode()
+        if done.returncode != 1 or "is in use by process" not in said:
+            raise Failed(f"exit {done.returncode}: {said}")
+        fetched(lab, SERVER4)
+    finally:
+        first.stop()
     return "refused, and named the first one's process"
