@@ -143,6 +143,16 @@ fn assert_held_back(wire: &mut Wire, segment: Segment) {
     assert!(out.iter().all(|frame| frame.payload() != segment.payload), "the client's own bytes have left");
 }
 
+/// This handshake is of a connection that is looked at.
+#[track_caller]
+fn assert_begins_a_flow(wire: &mut Wire, syn: Segment, syn_ack: Segment) {
+    let ack = Segment { seq: syn.seq + 1, ack: syn_ack.seq + 1, ..from_client() };
+    assert_eq!(wire.send(syn).len(), 1);
+    assert_eq!(wire.send_both(syn_ack).0.len(), 1);
+    wire.send(ack.clone());
+    assert_held_back(wire, Segment { payload: hello("secret.example.com"), ..ack });
+}
+
 #[test]
 fn a_reset_that_dies_on_its_way_to_the_server() {
     let mut wire = Wire::new(&Setup::default());
@@ -405,11 +415,7 @@ fn a_bypass_ends_with_its_connection() {
         wire.send_both(syn_ack.clone()).0.is_empty(),
         "the first answer only shows that there is a new one"
     );
-    assert_eq!(wire.send(syn).len(), 1);
-    assert_eq!(wire.send_both(syn_ack).0.len(), 1);
-    let ack = Segment { seq: 9_001, ack: 41, ..from_client() };
-    wire.send(ack.clone());
-    assert_held_back(&mut wire, Segment { payload: hello("secret.example.com"), ..ack });
+    assert_begins_a_flow(&mut wire, syn, syn_ack);
 }
 
 /// With `not_tls = "bypass"`: what OpenSSL, GnuTLS or Go would find a hello in is TLS, however it begins.
@@ -639,11 +645,7 @@ fn a_connection_from_before_takes_no_other_along() {
     assert_eq!(wire.send_both(from_server()).0.len(), 1);
     assert_eq!(wire.send(old).len(), 1);
     assert!(wire.send_both(syn_ack.clone()).0.is_empty(), "another one");
-    assert_eq!(wire.send(syn).len(), 1);
-    assert_eq!(wire.send_both(syn_ack).0.len(), 1);
-    let ack = Segment { seq: 9_001, ack: 41, ..from_client() };
-    wire.send(ack.clone());
-    assert_held_back(&mut wire, Segment { payload: hello("secret.example.com"), ..ack });
+    assert_begins_a_flow(&mut wire, syn, syn_ack);
 }
 
 /// Where only the server's half is seen, its answers to SYNs that went another way pass.

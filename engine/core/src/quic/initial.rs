@@ -68,18 +68,18 @@ impl Opening {
 
     /// The packet begins a connection at a server that knows of none with its destination: its keys follow from that.
     pub(super) fn is_begun_by(suite: InitialSuite, packet: &LongPacket<'_>) -> bool {
-        Self::new(suite, packet).open(packet).is_ok()
+        Self::new(suite, packet).open(packet, &mut packet.bytes.to_vec()).is_ok()
     }
 
     /// What an Initial packet brings.
     pub(super) fn take(&mut self, packet: &LongPacket<'_>) -> Result<(), Unreadable> {
-        let frames = self.open(packet)?;
-        read_frames(&mut self.stream, &frames)
+        let mut bytes = packet.bytes.to_vec();
+        let frames = self.open(packet, &mut bytes)?;
+        read_frames(&mut self.stream, frames)
     }
 
-    /// The frames of an Initial packet.
-    fn open(&mut self, packet: &LongPacket<'_>) -> Result<Vec<u8>, Unreadable> {
-        let mut bytes = packet.bytes.to_vec();
+    /// The frames of an Initial packet, decrypted in `bytes`, a copy of it.
+    fn open<'b>(&mut self, packet: &LongPacket<'_>, bytes: &'b mut [u8]) -> Result<&'b [u8], Unreadable> {
         let number_at = packet.number_at;
         let (header, protected) = bytes.split_at_mut_checked(number_at).ok_or(Unreadable)?;
         let [first, ..] = header else { return Err(Unreadable) };
@@ -94,7 +94,7 @@ impl Opening {
         let (header, payload) = bytes.split_at_mut(number_at + number_len);
         let frames = self.keys.packet.decrypt_in_place(number, header, payload).map_err(|_| Unreadable)?;
         self.largest = self.largest.max(Some(number));
-        Ok(frames.to_vec())
+        Ok(frames)
     }
 
     /// The ClientHello, with its header, if all of it has come.

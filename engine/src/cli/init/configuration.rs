@@ -85,9 +85,8 @@ impl Display for Configuration<'_> {
         self.rules(f)?;
         writeln!(
             f,
-            "# So that nothing breaks in the first days: what cannot be decrypted passes. `wireglass grade` says what that lets"
+            "# So that nothing breaks in the first days. `wireglass grade` says what that lets by; without these keys it is blocked."
         )?;
-        writeln!(f, "# by (a D); without these keys, servers like that are blocked.")?;
         writeln!(f, "[profile.default]")?;
         writeln!(f, "on_untrusted = \"untrusted-ca\"       # browsers warn, as they would without us")?;
         writeln!(f, "on_self_signed = \"untrusted-ca\"")?;

@@ -62,26 +62,27 @@ pub(super) fn of_wires(wires: &[WirePorts], infos: &[PortInfo], applied: &[u16])
             is_packet: info.driver == Sockets::Packet.driver(),
         });
         let ports: Vec<_> = each.collect();
+        let uses = ports.iter().map(PortMtu::sent).min().unwrap_or(1500);
         let mismatch = match &ports[..] {
             [inside, outside] => {
-                mismatch((inside.port, inside.received()), (outside.port, outside.received()))
+                mismatch((inside.port, inside.received()), (outside.port, outside.received()), uses)
             }
             _ => None,
         };
         for words in ports.iter().filter_map(PortMtu::oddity).chain(mismatch) {
             tracing::warn!("{words}");
         }
-        ports.iter().map(PortMtu::sent).min().unwrap_or(1500).into()
+        uses.into()
     };
     wires.iter().zip(ports).map(wire).collect()
 }
 
-/// What to tell an operator whose two ports have different MTUs; none: they have the same.
-fn mismatch((inside, a): (&str, u16), (outside, b): (&str, u16)) -> Option<String> {
-    let (small, smaller) = if a < b { (inside, a) } else { (outside, b) };
+/// What to tell an operator whose two ports have different MTUs; none: they have the same. `uses`: what the engine's own packets may have.
+fn mismatch((inside, a): (&str, u16), (outside, b): (&str, u16), uses: u16) -> Option<String> {
+    let small = if a < b { inside } else { outside };
     (a != b).then(|| {
         format!(
-            "the ports have different MTUs: {a} on {inside}, {b} on {outside}; the wire uses {smaller}, and longer packets of flows \
+            "the ports have different MTUs: {a} on {inside}, {b} on {outside}; the wire uses {uses}, and longer packets of flows \
              that are not decrypted are lost at {small}: give both the same, by `mtu` of the [[wire]] or at the devices"
         )
     })
@@ -93,13 +94,13 @@ mod tests {
 
     #[test]
     fn different_mtus_are_named_with_what_becomes_of_them() {
-        assert_eq!(mismatch(("p0", 1500), ("p1", 1500)), None);
-        let words = mismatch(("p0", 9000), ("p1", 1500)).unwrap_or_default();
+        assert_eq!(mismatch(("p0", 1500), ("p1", 1500), 1500), None);
+        let words = mismatch(("p0", 9000), ("p1", 1500), 1500).unwrap_or_default();
         assert!(
             words.contains("9000 on p0, 1500 on p1; the wire uses 1500") && words.contains("lost at p1"),
             "{words}"
         );
-        let words = mismatch(("p0", 1400), ("p1", 1500)).unwrap_or_default();
+        let words = mismatch(("p0", 1400), ("p1", 1500), 1400).unwrap_or_default();
         assert!(words.contains("the wire uses 1400") && words.contains("lost at p0"), "{words}");
     }
 
